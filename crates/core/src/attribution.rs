@@ -1,0 +1,228 @@
+//! The result: one score per feature, for one target, by one method, with everything needed to draw it and to check it later.
+//!
+//! This is the only thing that output forms read, and it is what a saved JSON file holds (`"format": "pellucid/1"`).
+//! All text offsets are in **characters** (Unicode scalar values), `start` inclusive, `end` exclusive.
+//! Sign: positive speaks *for* the target.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+/// The value of [`Attribution::format`].
+pub const FORMAT: &str = "pellucid/1";
+
+/// One explanation: who was asked what, what it answered, and what each feature did for that answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Version of the tool that wrote it.
+    pub tool_version: String,
+    /// Which model.
+    pub model: ModelRecord,
+    /// What the model read before the target.
+    pub input: InputRecord,
+    /// What was explained.
+    pub target: TargetRecord,
+    /// Which method, with all its parameters.
+    pub method: MethodRecord,
+    /// What got a score, in order of position. `scores` runs parallel to it.
+    pub features: Vec<Feature>,
+    /// The scores.
+    pub scores: Scores,
+    /// What it cost.
+    pub cost: CostRecord,
+}
+
+/// Which model, exactly.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecord {
+    /// As the user named it: a short name, a path, a package, a hub id.
+    pub id: String,
+    /// The checkpoint's `model_type`, for example `llama`.
+    pub architecture: String,
+    /// Files that the weights came from.
+    pub files: Vec<FileRecord>,
+    /// Arithmetic: `f32` or `f64`.
+    pub dtype: String,
+    /// Where it ran: `cpu`.
+    pub device: String,
+}
+
+/// One file of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// File name without folder.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hexadecimal sha256, where it is known (a fetched file's is always).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What the model read before the target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputRecord {
+    /// The whole text given to the model: the person's words, and a chat template's around them if one was asked for.
+    /// `None` when token ids were given directly.
+    pub text: Option<String>,
+    /// The parts of `text` that a person wrote, in order; what an output form shows. Empty: all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Span>,
+    /// Every token, in order of position.
+    pub tokens: Vec<Token>,
+}
+
+/// A token of the input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// What it stands for, as the tokenizer decodes it alone; empty where there is no tokenizer.
+    pub text: String,
+    /// Which characters of the text it covers; `None` for a token that was added (begin of sequence) or given as an id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+/// A range of characters: `start` inclusive, `end` exclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Span {
+    /// First character.
+    pub start: usize,
+    /// One past the last character.
+    pub end: usize,
+}
+
+/// The number that was explained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetRecord {
+    /// The target's text; `None` when token ids were given directly.
+    pub text: Option<String>,
+    /// Where the target came from: `given`, `generated` (the model's own greedy continuation), `range` (part of the given text).
+    pub origin: String,
+    /// What is explained of each token: `log-probability` (nats), `logit` or `probability`.
+    pub score: String,
+    /// Every target token with its clean numbers.
+    pub tokens: Vec<TargetToken>,
+    /// What it was set against, if anything: then scores are of target minus contrast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<ContrastRecord>,
+}
+
+/// One target token and what the undisturbed model thought of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetToken {
+    /// Its id.
+    pub id: u32,
+    /// What it stands for; empty where there is no tokenizer.
+    pub text: String,
+    /// Which characters of the target's text it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// Its position in prompt and target taken together, counted from 0.
+    pub position: usize,
+    /// Natural logarithm of its probability in the clean run.
+    pub log_probability: f64,
+    /// The same as a probability, 0 to 1.
+    pub probability: f64,
+    /// Its raw score in the clean run.
+    pub logit: f64,
+    /// 0 if no token was more probable.
+    pub rank: usize,
+}
+
+/// What a target was set against.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContrastRecord {
+    /// Its text; `None` when token ids were given directly.
+    pub text: Option<String>,
+    /// Its tokens with their clean numbers.
+    pub tokens: Vec<TargetToken>,
+}
+
+/// How the scores were made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodRecord {
+    /// The method's name: `atman`, `occlusion`, ….
+    pub id: String,
+    /// All of its parameters, defaults included.
+    pub parameters: Json,
+    /// The seed, where chance is involved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// What was done to the scores afterwards: `none`, `absolute`, `square`.
+    pub postprocessing: String,
+    /// What the units are: `token`, `word`, `sentence`, `line`, `paragraph`, `custom`.
+    pub units: String,
+}
+
+/// Where a feature stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// In the prompt: its span is in [`InputRecord::text`].
+    #[default]
+    Prompt,
+    /// An earlier target token: its span is in [`TargetRecord::text`].
+    Target,
+}
+
+/// Something that got a score.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// Where it stands.
+    pub part: Part,
+    /// Its text without surrounding white space; the token's text or `#id` where there is no text.
+    pub text: String,
+    /// Which characters it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// Which token positions it covers, counted over prompt and target together.
+    pub positions: Vec<usize>,
+}
+
+/// One number per feature, and one per feature and target token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// Signed sum over target tokens (target minus contrast, if there is one), after post-processing. Nats, or logit units. One per feature.
+    pub combined: Vec<f64>,
+    /// `[feature][target token]`, raw. `None` where the feature does not precede the target token.
+    pub per_target_token: Vec<Vec<Option<f64>>>,
+    /// The same for the contrast's tokens, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_contrast_token: Option<Vec<Vec<Option<f64>>>>,
+}
+
+/// What an explanation cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostRecord {
+    /// From the question to the scores, without loading.
+    pub wall_ms: f64,
+    /// Copies of the input that went up, the clean one included.
+    pub forwards: usize,
+    /// Walks down.
+    pub backwards: usize,
+    /// Passes over the layers' weights.
+    pub sweeps: usize,
+    /// Rows that went through a layer.
+    pub rows: u64,
+    /// Arithmetic, in 10⁹ floating-point operations.
+    pub gflop: f64,
+    /// Largest resident size of the process in bytes, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+}

@@ -1,0 +1,354 @@
+//! What an architecture says of itself: its sizes, its tensors, and what one block does.
+//!
+//! An architecture knows no method and owns no loop over layers: the walks do. It holds no weights either: it names tensors, and the pass
+//! it runs in brings them.
+
+use std::ops::Range;
+
+use pellucid_kernels::{Activation, RotaryLayout};
+
+use crate::{
+    Error, Result, WeightStore,
+    pass::{Pass, Value},
+};
+
+/// Sizes and kind of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Description {
+    /// The checkpoint's `model_type`, for example `llama`.
+    pub architecture: String,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; fewer than `heads` where heads are grouped.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Width of the feed-forward network's middle.
+    pub d_ff: usize,
+    /// Number of output tokens (logits).
+    pub vocabulary: usize,
+    /// Longest input the model was made for, in tokens.
+    pub context: usize,
+    /// Whether a position sees only itself and earlier ones.
+    pub causal: bool,
+}
+
+/// How a stored matrix is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[outputs, inputs]`, as PyTorch's `Linear` keeps it.
+    Outputs,
+    /// `[inputs, outputs]`, as GPT-2's `Conv1D` keeps it.
+    Inputs,
+}
+
+/// A linear map `y = x·Wᵀ + b`, or a part of a stored one (some of its outputs).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Unique within its model: the tensor's name, with `#part` where only a part of it is meant.
+    pub key: String,
+    /// Tensor of the weight.
+    pub weight: String,
+    /// Tensor of the bias, if there is one.
+    pub bias: Option<String>,
+    /// Inputs of the map.
+    pub inputs: usize,
+    /// Outputs that the stored tensor has.
+    pub stored_outputs: usize,
+    /// How the weight is stored.
+    pub layout: Layout,
+    /// Which stored outputs make up this map, in order; empty: all.
+    pub part: Vec<Range<usize>>,
+}
+
+impl Linear {
+    /// A whole stored map without bias: weight `{name}.weight`, `[outputs, inputs]`.
+    pub fn new(name: &str, inputs: usize, outputs: usize) -> Self {
+        let weight = format!("{name}.weight");
+        Self { key: weight.clone(), weight, bias: None, inputs, stored_outputs: outputs, layout: Layout::Outputs, part: Vec::new() }
+    }
+
+    /// The same with bias `{name}.bias`.
+    #[must_use]
+    pub fn with_bias(mut self, has: bool) -> Self {
+        self.bias = has.then(|| format!("{}.bias", self.weight.trim_end_matches(".weight")));
+        self
+    }
+
+    /// The same, stored transposed.
+    #[must_use]
+    pub fn transposed(mut self) -> Self {
+        self.layout = Layout::Inputs;
+        self
+    }
+
+    /// Only some of the stored outputs, under the name `part`.
+    #[must_use]
+    pub fn only(mut self, part: &str, ranges: Vec<Range<usize>>) -> Self {
+        self.key = format!("{}#{part}", self.weight);
+        self.part = ranges;
+        self
+    }
+
+    /// Outputs of this map.
+    pub fn outputs(&self) -> usize {
+        if self.part.is_empty() { self.stored_outputs } else { self.part.iter().map(Range::len).sum() }
+    }
+
+    /// The stored outputs it consists of, in order.
+    pub fn ranges(&self) -> Vec<Range<usize>> {
+        if self.part.is_empty() { std::iter::once(0..self.stored_outputs).collect() } else { self.part.clone() }
+    }
+
+    fn stored_shape(&self) -> Vec<usize> {
+        match self.layout {
+            Layout::Outputs => vec![self.stored_outputs, self.inputs],
+            Layout::Inputs => vec![self.inputs, self.stored_outputs],
+        }
+    }
+}
+
+/// Which normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// Divided by the root of the mean square.
+    Rms,
+    /// Mean taken away, divided by the standard deviation.
+    Layer,
+}
+
+/// A normalisation over the width of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// Tensor of the scale; its name is the norm's key.
+    pub weight: String,
+    /// Tensor of the shift.
+    pub bias: Option<String>,
+    /// Which one.
+    pub kind: NormKind,
+    /// Added to the mean square or variance.
+    pub epsilon: f64,
+    /// Width of a row.
+    pub width: usize,
+}
+
+impl Norm {
+    /// RMS norm with scale `{name}.weight`.
+    pub fn rms(name: &str, width: usize, epsilon: f64) -> Self {
+        Self { weight: format!("{name}.weight"), bias: None, kind: NormKind::Rms, epsilon, width }
+    }
+
+    /// Layer norm with scale `{name}.weight` and shift `{name}.bias`.
+    pub fn layer(name: &str, width: usize, epsilon: f64) -> Self {
+        Self { weight: format!("{name}.weight"), bias: Some(format!("{name}.bias")), kind: NormKind::Layer, epsilon, width }
+    }
+}
+
+/// A table of rows to look up: token or position embeddings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Tensor `[rows, width]`.
+    pub name: String,
+    /// Number of rows.
+    pub rows: usize,
+    /// Width of a row.
+    pub width: usize,
+}
+
+/// Anything a model reads from its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parameter {
+    /// A linear map.
+    Linear(Linear),
+    /// A normalisation.
+    Norm(Norm),
+    /// A lookup table.
+    Table(Table),
+}
+
+impl Parameter {
+    /// `(tensor name, shape)` of every tensor it reads.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (first, bias) = match self {
+            Parameter::Linear(l) => ((l.weight.clone(), l.stored_shape()), l.bias.clone().map(|b| (b, vec![l.stored_outputs]))),
+            Parameter::Norm(n) => ((n.weight.clone(), vec![n.width]), n.bias.clone().map(|b| (b, vec![n.width]))),
+            Parameter::Table(t) => ((t.name.clone(), vec![t.rows, t.width]), None),
+        };
+        std::iter::once(first).chain(bias).collect()
+    }
+}
+
+impl From<&Linear> for Parameter {
+    fn from(l: &Linear) -> Self {
+        Parameter::Linear(l.clone())
+    }
+}
+
+impl From<&Norm> for Parameter {
+    fn from(n: &Norm) -> Self {
+        Parameter::Norm(n.clone())
+    }
+}
+
+impl From<&Table> for Parameter {
+    fn from(t: &Table) -> Self {
+        Parameter::Table(t.clone())
+    }
+}
+
+/// Rotary position embedding of the first `dims` numbers of each head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotary {
+    /// Numbers of a head that turn; the others pass through.
+    pub dims: usize,
+    /// Which numbers form a pair.
+    pub layout: RotaryLayout,
+    /// Radians per position of each pair, `dims / 2` of them.
+    pub frequencies: Vec<f64>,
+    /// Multiplies sine and cosine (1 but for some long-context scalings).
+    pub magnitude: f64,
+    /// Width of a head.
+    pub d_head: usize,
+}
+
+/// The attention of a block. Which stream asks and which is looked at will be named here when there is more than one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Multiplies the scores, usually `1/√d_head`.
+    pub scale: f64,
+    /// Whether a position sees only itself and earlier ones.
+    pub causal: bool,
+    /// Which block.
+    pub layer: usize,
+}
+
+/// A stack of blocks over a stream of packed rows, written once for every pass.
+pub trait Architecture: Send + Sync {
+    /// Sizes and kind.
+    fn description(&self) -> &Description;
+
+    /// Tensors outside the blocks.
+    fn parameters(&self) -> Vec<Parameter>;
+
+    /// Tensors of one block.
+    fn block_parameters(&self, layer: usize) -> Vec<Parameter>;
+
+    /// The table that turns token ids into rows (before positions): similarity between tokens is measured on it.
+    fn token_table(&self) -> &Table;
+
+    /// The input of the first block.
+    fn embed(&self, pass: &mut dyn Pass) -> Result<Value>;
+
+    /// What block `layer` does.
+    fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value>;
+
+    /// Everything between the last block and the last linear map.
+    fn finish(&self, x: Value, pass: &mut dyn Pass) -> Result<Value>;
+
+    /// The last linear map, to the vocabulary. The walks stream it, a few thousand outputs at a time.
+    fn unembedding(&self) -> &Linear;
+}
+
+/// An architecture with its weights.
+pub struct Model {
+    architecture: Box<dyn Architecture>,
+    weights: Box<dyn WeightStore>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("description", self.description()).finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    /// Joins an architecture with its weights and accounts for every tensor. `ignore` tells names that carry no weight
+    /// (buffers that old checkpoints store, such as causal masks).
+    ///
+    /// # Errors
+    /// A tensor that is missing, extra, or of the wrong shape; the message names it.
+    pub fn new(architecture: Box<dyn Architecture>, weights: Box<dyn WeightStore>, ignore: impl Fn(&str) -> bool) -> Result<Self> {
+        let mut expected = std::collections::BTreeMap::new();
+        let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
+        for parameter in architecture.parameters().into_iter().chain(blocks) {
+            expected.extend(parameter.tensors());
+        }
+        for (name, shape) in &expected {
+            let Some(info) = weights.info(name) else {
+                return Err(Error::Weights(format!("tensor `{name}` {shape:?} is missing from the weights")));
+            };
+            if info.shape != *shape {
+                return Err(Error::Weights(format!("tensor `{name}` has shape {:?}, the config asks for {shape:?}", info.shape)));
+            }
+        }
+        if let Some(extra) = weights.names().into_iter().find(|n| !expected.contains_key(n) && !ignore(n)) {
+            let kind = &architecture.description().architecture;
+            return Err(Error::Weights(format!("tensor `{extra}` is in the weights, but a {kind} model of this config has no use for it")));
+        }
+        Ok(Self { architecture, weights })
+    }
+
+    /// The architecture.
+    pub fn architecture(&self) -> &dyn Architecture {
+        &*self.architecture
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &dyn WeightStore {
+        &*self.weights
+    }
+
+    /// Sizes and kind.
+    pub fn description(&self) -> &Description {
+        self.architecture.description()
+    }
+
+    /// Numbers in the weights, tied ones counted once.
+    pub fn parameter_count(&self) -> u64 {
+        self.weights.names().iter().filter_map(|n| self.weights.info(n)).map(|i| i.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Rows of the token table, decoded: `[ids.len(), d_model]`.
+    pub fn token_embeddings(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let table = self.architecture.token_table();
+        let mut out = vec![0.0; ids.len() * table.width];
+        for (id, row) in ids.iter().zip(out.chunks_exact_mut(table.width)) {
+            let id = *id as usize;
+            if id >= table.rows {
+                return Err(Error::request(format!("token id {id} is outside the vocabulary, which has {} tokens", table.rows)));
+            }
+            self.weights.read_rows(&table.name, id..id + 1, row)?;
+        }
+        Ok(out)
+    }
+}
+
+/// The activation named as checkpoints name it (`hidden_act`, `activation_function`).
+///
+/// # Errors
+/// A name that no architecture here uses.
+pub fn activation(name: &str) -> Result<Activation> {
+    Ok(match name {
+        "gelu" => Activation::GeluErf,
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "silu" | "swish" => Activation::Silu,
+        "relu" => Activation::Relu,
+        "quick_gelu" => Activation::QuickGelu,
+        "tanh" => Activation::Tanh,
+        _ => {
+            return Err(Error::Unsupported(format!(
+                "unknown activation `{name}`; there are gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu, relu, quick_gelu and tanh"
+            )));
+        }
+    })
+}

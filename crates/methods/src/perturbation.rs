@@ -1,0 +1,93 @@
+//! What every perturbation method does: run the input as it is, run a changed copy per feature, subtract.
+//!
+//!     score(feature, target token) = clean − changed        of the target token's log-probability or logit
+//!
+//! Positive speaks for the target. (The published AtMan code subtracts cross-entropies the same way round, so its numbers carry the opposite
+//! sign: they are negative where a token supports the target.)
+//! Passes: one walk up per sweep, with one clean copy and one copy a feature (twice that with a contrast); no walk down.
+//! Memory: one row of `d_model` numbers per row carried; see `pellucid_core::walk::up`.
+
+use std::sync::Arc;
+
+use pellucid_core::{
+    Control, Engine, Outcome, Part, Question, Result, Symbol,
+    walk::{
+        Estimate,
+        up::{Answer, Ask, Copy, Document, Readout, TokenScore},
+    },
+};
+
+/// What becomes of an input when a feature is perturbed.
+pub(crate) struct Change {
+    /// Its symbols, if they are others.
+    pub(crate) symbols: Option<Vec<Symbol>>,
+    /// What is done to its attention.
+    pub(crate) control: Control,
+    /// How many positions before the target were taken out.
+    pub(crate) removed: usize,
+}
+
+/// Everything to send up: the target's document, then the contrast's, then their copies feature by feature.
+struct Plan {
+    documents: Vec<Document>,
+    copies: Vec<Copy>,
+    tokens: Vec<Vec<u32>>,
+}
+
+/// Says what becomes of an input, given as symbols, for each feature of a question.
+pub(crate) trait Perturb {
+    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], question: &Question) -> Result<Vec<Change>>;
+}
+
+fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Plan> {
+    question.check(engine.model.description())?;
+    let tokens: Vec<Vec<u32>> = std::iter::once(&question.target.tokens).chain(&question.target.contrast).cloned().collect();
+    let mut plan = Plan { documents: Vec::new(), copies: Vec::new(), tokens };
+    for (document, tokens) in plan.tokens.iter().enumerate() {
+        let before_last = tokens[..tokens.len() - 1].iter().map(|t| Symbol::Token(*t));
+        let symbols: Vec<Symbol> = question.prompt.iter().cloned().chain(before_last).collect();
+        let asks = |removed: usize| -> Vec<Ask> {
+            let first = question.prompt.len() - 1 - removed;
+            tokens.iter().enumerate().map(|(t, token)| Ask { position: first + t, tokens: vec![*token] }).collect()
+        };
+        for (mut change, feature) in method.changes(engine, &symbols, question)?.into_iter().zip(&question.features) {
+            if document > 0 && feature.part == Part::Target {
+                // The contrast has other tokens: what the target's own tokens do to it cannot be asked.
+                change = Change { symbols: None, control: Control::none(), removed: 0 };
+            }
+            let symbols = change.symbols.map(Arc::from);
+            plan.copies.push(Copy { document, symbols, control: change.control, asks: asks(change.removed) });
+        }
+        plan.documents.push(Document { symbols: symbols.into(), control: Control::none(), asks: asks(0) });
+    }
+    Ok(plan)
+}
+
+/// What [`attribute`] would take.
+pub(crate) fn estimate(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
+    let plan = plan(method, engine, question)?;
+    engine.estimate(&plan.documents, &plan.copies)
+}
+
+/// Runs and subtracts.
+pub(crate) fn attribute(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Outcome> {
+    let plan = plan(method, engine, question)?;
+    let readout = Readout { temperature: question.target.temperature, logits: false };
+    let up = engine.up(&plan.documents, &plan.copies, readout)?;
+    let score = question.target.score;
+    let clean = |d: usize| -> Vec<TokenScore> { up.documents.get(d).map_or(Vec::new(), |a| a.iter().map(|a| a.tokens[0]).collect()) };
+    let differences = |d: usize| -> Vec<Vec<f64>> {
+        let clean = clean(d);
+        let of_copy = |answers: &Vec<Answer>| clean.iter().zip(answers).map(|(c, a)| score.of(c) - score.of(&a.tokens[0])).collect();
+        let copies = up.copies.iter().zip(&plan.copies).filter(|(_, c)| c.document == d);
+        copies.map(|(answers, _)| of_copy(answers)).collect()
+    };
+    Ok(Outcome {
+        clean: clean(0),
+        clean_contrast: clean(1),
+        per_target_token: differences(0),
+        per_contrast_token: if plan.documents.len() > 1 { differences(1) } else { Vec::new() },
+        cost: up.cost,
+        backwards: 0,
+    })
+}

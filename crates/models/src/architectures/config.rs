@@ -1,0 +1,101 @@
+//! `config.json`, read with care: every value is named in the error when it is missing or makes no sense.
+
+use pellucid_core::{Error, Result};
+use serde_json::Value as Json;
+
+/// Larger than any size a real config holds; keeps products of sizes far from overflow.
+const LARGEST: u64 = 1 << 31;
+
+/// A model's `config.json`.
+#[derive(Clone, Debug)]
+pub struct Config(Json);
+
+impl Config {
+    /// Takes a JSON object.
+    ///
+    /// # Errors
+    /// Anything but an object.
+    pub fn new(json: Json) -> Result<Self> {
+        if json.is_object() { Ok(Self(json)) } else { Err(Error::Weights("the config is not a JSON object".into())) }
+    }
+
+    /// The raw value, if it is there and not null.
+    pub fn get(&self, key: &str) -> Option<&Json> {
+        self.0.get(key).filter(|v| !v.is_null())
+    }
+
+    /// `model_type`.
+    pub fn model_type(&self) -> Result<&str> {
+        self.get("model_type").and_then(Json::as_str).ok_or_else(|| Error::Weights("the config does not say its `model_type`".into()))
+    }
+
+    /// A size of at least 1.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        self.size_or(key, None)
+    }
+
+    /// A size of at least 1, or a default where it is not given.
+    pub fn size_or(&self, key: &str, default: impl Into<Option<usize>>) -> Result<usize> {
+        match (self.get(key), default.into()) {
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(Error::Weights(format!("the config has no `{key}`"))),
+            (Some(value), _) => match value.as_u64() {
+                Some(n) if (1..LARGEST).contains(&n) => Ok(n as usize),
+                _ => Err(Error::Weights(format!("the config's `{key}` is {value}, not a whole number from 1 on"))),
+            },
+        }
+    }
+
+    /// A finite number, or a default.
+    pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        number(self.get(key), key, default)
+    }
+
+    /// True or false, or a default.
+    pub fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| Error::Weights(format!("the config's `{key}` is {value}, not true or false"))),
+        }
+    }
+
+    /// A name, or a default.
+    pub fn name_or<'a>(&'a self, key: &str, default: &'a str) -> Result<&'a str> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_str().ok_or_else(|| Error::Weights(format!("the config's `{key}` is {value}, not a name"))),
+        }
+    }
+
+    /// `whole / parts`.
+    ///
+    /// # Errors
+    /// A remainder.
+    pub fn divide(&self, (whole_name, whole): (&str, usize), (parts_name, parts): (&str, usize)) -> Result<usize> {
+        if whole % parts == 0 {
+            return Ok(whole / parts);
+        }
+        Err(Error::Weights(format!("the config's `{whole_name}` ({whole}) is not a multiple of its `{parts_name}` ({parts})")))
+    }
+
+    /// Rotary settings: the newer `rope_parameters`, else the older `rope_scaling`; a value inside it, else beside it.
+    pub fn rope(&self, key: &str) -> Option<&Json> {
+        let inside = ["rope_parameters", "rope_scaling"].iter().find_map(|g| self.get(g));
+        inside.and_then(|g| g.get(key)).filter(|v| !v.is_null()).or_else(|| self.get(key))
+    }
+
+    /// A number of the rotary settings, or a default.
+    pub fn rope_number_or(&self, key: &str, default: f64) -> Result<f64> {
+        number(self.rope(key), key, default)
+    }
+}
+
+fn number(value: Option<&Json>, key: &str, default: f64) -> Result<f64> {
+    match value {
+        None => Ok(default),
+        Some(value) => match value.as_f64() {
+            Some(n) if n.is_finite() => Ok(n),
+            _ => Err(Error::Weights(format!("the config's `{key}` is {value}, not a number"))),
+        },
+    }
+}

@@ -1,0 +1,230 @@
+//! From what a person wrote to what the model reads.
+//!
+//! Special tokens are added as the tokenizer's configuration says; text that looks like one is the person's text and stays text.
+
+use std::ops::Range;
+
+use pellucid_core::{
+    Error, Result, Span, Symbol, Token,
+    units::{Which, spans},
+};
+use pellucid_models::text::{ChatMessage, Encoded, TextTokenizer};
+
+/// What the model is asked to read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prompt {
+    /// A text as it is.
+    Text(String),
+    /// A person's words in the model's chat template; only they are explained.
+    Chat {
+        /// What the person says.
+        words: String,
+        /// What the system message says, if there is one.
+        system: Option<String>,
+    },
+    /// A document and a question about it; only the document is explained.
+    Document {
+        /// The document.
+        document: String,
+        /// The question.
+        question: String,
+        /// Whether both go into the model's chat template.
+        chat: bool,
+    },
+    /// Token ids as they are.
+    Ids(Vec<u32>),
+}
+
+/// Which parts of the text get scores.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Within {
+    /// Explain the template and the question, too.
+    pub everything: bool,
+    /// Only these parts (of what would be explained otherwise).
+    pub only: Vec<Which>,
+    /// Not these parts.
+    pub except: Vec<Which>,
+}
+
+/// What the model reads, and how it lies in the text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// The whole text; `None` when ids were given.
+    pub text: Option<String>,
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Bytes of the text that each token covers.
+    pub spans: Vec<Option<Range<usize>>>,
+    /// Parts to explain, in bytes; empty: all.
+    pub explained: Vec<Range<usize>>,
+    /// Parts that a person wrote, in bytes; empty: all.
+    pub shown: Vec<Range<usize>>,
+}
+
+/// What stands before a document (the published form).
+const INSTRUCTION: &str = "Read the contents of the document carefully and answer the questions below.\n";
+
+impl Reading {
+    /// Reads a prompt with a model's tokenizer.
+    ///
+    /// # Errors
+    /// An empty prompt, a model without a tokenizer or chat template where one is needed, a part that is not there.
+    pub fn new(prompt: &Prompt, within: &Within, tokenizer: Option<&TextTokenizer>) -> Result<Self> {
+        let mut reading = match prompt {
+            Prompt::Ids(ids) => return Self::of_ids(ids, within),
+            Prompt::Text(text) => Self::plain(text.clone(), needed(tokenizer)?)?,
+            Prompt::Chat { words, system } => Self::chat(words, system.as_deref(), needed(tokenizer)?)?,
+            Prompt::Document { document, question, chat } => Self::document(document, question, *chat, needed(tokenizer)?)?,
+        };
+        reading.restrict(within)?;
+        Ok(reading)
+    }
+
+    fn of_ids(ids: &[u32], within: &Within) -> Result<Self> {
+        if ids.is_empty() {
+            return Err(Error::request("the list of token ids is empty; give at least one"));
+        }
+        if !within.only.is_empty() || !within.except.is_empty() {
+            return Err(Error::request("parts of a text were named, but token ids were given, which have no text"));
+        }
+        Ok(Self { ids: ids.to_vec(), spans: vec![None; ids.len()], ..Self::default() })
+    }
+
+    fn plain(text: String, tokenizer: &TextTokenizer) -> Result<Self> {
+        check_words("prompt", &text)?;
+        let Encoded { ids, spans } = tokenizer.encode(&text, true)?;
+        Ok(Self { text: Some(text), ids, spans, ..Self::default() })
+    }
+
+    fn chat(words: &str, system: Option<&str>, tokenizer: &TextTokenizer) -> Result<Self> {
+        check_words("prompt", words)?;
+        let system = system.map(|s| ChatMessage { role: "system".into(), content: s.into() });
+        let user = ChatMessage { role: "user".into(), content: words.into() };
+        let messages: Vec<ChatMessage> = system.into_iter().chain([user]).collect();
+        let chat = tokenizer.encode_chat(&messages, true)?;
+        let own = chat.contents.last().cloned().into_iter().collect::<Vec<_>>();
+        let Encoded { ids, spans } = chat.encoded;
+        Ok(Self { text: Some(chat.text), ids, spans, explained: own.clone(), shown: own })
+    }
+
+    fn document(document: &str, question: &str, chat: bool, tokenizer: &TextTokenizer) -> Result<Self> {
+        check_words("document", document)?;
+        check_words("question", question)?;
+        let (before, after) = match chat {
+            true => (INSTRUCTION.to_owned(), format!("\n\nQuestion: {question}")),
+            false => (INSTRUCTION.to_owned(), format!("\nQuestion: {question}\nAnswer:")),
+        };
+        let text = format!("{before}{document}{after}");
+        let mut reading = if chat { Self::chat(&text, None, tokenizer)? } else { Self::plain(text, tokenizer)? };
+        let words = reading.shown.first().map_or(0, |own| own.start);
+        let start = words + before.len();
+        reading.explained = std::iter::once(start..start + document.len()).collect();
+        Ok(reading)
+    }
+
+    /// Narrows what is explained.
+    fn restrict(&mut self, within: &Within) -> Result<()> {
+        let Some(text) = &self.text else { return Ok(()) };
+        if within.everything {
+            (self.explained, self.shown) = (Vec::new(), Vec::new());
+        }
+        let whole = || std::iter::once(0..text.len()).collect();
+        let mut parts: Vec<Range<usize>> = if self.explained.is_empty() { whole() } else { self.explained.clone() };
+        let places = |which: &[Which]| -> Result<Vec<Range<usize>>> {
+            let mut all = Vec::new();
+            for which in which {
+                all.extend(spans(which, text, &self.spans)?);
+            }
+            all.sort_by_key(|r| r.start);
+            Ok(all)
+        };
+        if !within.only.is_empty() {
+            parts = common(&parts, &places(&within.only)?);
+        }
+        for gap in places(&within.except)? {
+            parts = parts
+                .into_iter()
+                .flat_map(|p| [p.start..p.end.min(gap.start), p.start.max(gap.end)..p.end])
+                .filter(|p| p.start < p.end)
+                .collect();
+        }
+        if parts.iter().all(|p| text[p.clone()].trim().is_empty()) {
+            return Err(Error::request("nothing is left to explain: the parts named leave out all of the text"));
+        }
+        self.explained = if parts == [0..text.len()] { Vec::new() } else { parts };
+        Ok(())
+    }
+
+    /// The symbols.
+    pub fn symbols(&self) -> Vec<Symbol> {
+        self.ids.iter().map(|id| Symbol::Token(*id)).collect()
+    }
+
+    /// The tokens for the record.
+    pub fn tokens(&self, tokenizer: Option<&TextTokenizer>) -> Vec<Token> {
+        let characters = Characters::of(self.text.as_deref().unwrap_or(""));
+        let text = |id: &u32| tokenizer.map_or(String::new(), |t| t.token_text(*id));
+        let span = |span: &Option<Range<usize>>| span.as_ref().map(|s| characters.span(s));
+        self.ids.iter().zip(&self.spans).map(|(id, s)| Token { id: *id, text: text(id), span: span(s) }).collect()
+    }
+}
+
+/// The tokenizer, or why there must be one.
+pub(crate) fn needed(tokenizer: Option<&TextTokenizer>) -> Result<&TextTokenizer> {
+    tokenizer.ok_or_else(|| Error::Unsupported("this model has no tokenizer: give token ids (--ids, --target-ids) instead of text".into()))
+}
+
+fn check_words(what: &str, text: &str) -> Result<()> {
+    match text.trim().is_empty() {
+        true => Err(Error::request(format!("the {what} is empty; give at least one word"))),
+        false => Ok(()),
+    }
+}
+
+/// What lies in both lists of ranges, each in order.
+fn common(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut all: Vec<Range<usize>> = Vec::new();
+    for b in b {
+        for a in a {
+            let mut both = a.start.max(b.start)..a.end.min(b.end);
+            both.start = both.start.max(all.last().map_or(0, |l| l.end));
+            if both.start < both.end {
+                all.push(both);
+            }
+        }
+    }
+    all
+}
+
+/// Turns byte offsets of a text into character offsets.
+pub(crate) struct Characters(Vec<usize>);
+
+impl Characters {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect())
+    }
+
+    pub(crate) fn span(&self, bytes: &Range<usize>) -> Span {
+        let at = |byte: usize| self.0.partition_point(|b| *b < byte);
+        Span { start: at(bytes.start), end: at(bytes.end) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_both_lists_is_kept_once() {
+        assert_eq!(common(&[0..10], &[2..4, 3..6]), vec![2..4, 4..6]);
+        assert_eq!(common(&[0..3, 5..8], &[2..6]), vec![2..3, 5..6]);
+    }
+
+    #[test]
+    fn offsets_count_characters_not_bytes() {
+        let c = Characters::of("añ👍b");
+        assert_eq!(c.span(&(1..3)), Span { start: 1, end: 2 });
+        assert_eq!(c.span(&(3..8)), Span { start: 2, end: 4 });
+    }
+}

@@ -1,0 +1,126 @@
+//! Does an attribution agree with itself? Every form asks before it draws, so none of them has to ask again.
+
+use pellucid_core::{Attribution, FORMAT, Part, Span, TargetToken};
+
+/// Largest magnitude of a score. Far above any nat or logit; keeps sums of scores finite.
+const LARGEST: f64 = 1e100;
+
+/// `Err` says which field is wrong, with the values, and what would be right.
+pub(crate) fn check(a: &Attribution) -> Result<(), String> {
+    if a.format != FORMAT {
+        return Err(format!("format is {:?}, this version reads {FORMAT:?}", a.format));
+    }
+    input(a)?;
+    target(a)?;
+    features(a)?;
+    scores(a)?;
+    if !(a.method.parameters.is_object() || a.method.parameters.is_null()) {
+        return Err(format!("method.parameters is {}, not an object", a.method.parameters));
+    }
+    amount("cost.wall_ms", a.cost.wall_ms)?;
+    amount("cost.gflop", a.cost.gflop)
+}
+
+fn input(a: &Attribution) -> Result<(), String> {
+    let length = length(&a.input.text);
+    let mut end = 0;
+    for (i, part) in a.input.shown.iter().enumerate() {
+        let field = format!("input.shown[{i}]");
+        span(&field, Some(*part), length, "input.text")?;
+        if part.start < end {
+            return Err(format!("{field} starts at {}, before the previous part ends at {end}", part.start));
+        }
+        end = part.end;
+    }
+    a.input.tokens.iter().enumerate().try_for_each(|(i, t)| span(&format!("input.tokens[{i}].span"), t.span, length, "input.text"))
+}
+
+fn target(a: &Attribution) -> Result<(), String> {
+    tokens("target", &a.target.tokens, length(&a.target.text))?;
+    match &a.target.contrast {
+        Some(contrast) => tokens("target.contrast", &contrast.tokens, length(&contrast.text)),
+        None => Ok(()),
+    }
+}
+
+fn tokens(of: &str, tokens: &[TargetToken], length: Option<usize>) -> Result<(), String> {
+    for (i, t) in tokens.iter().enumerate() {
+        let field = format!("{of}.tokens[{i}]");
+        span(&format!("{field}.span"), t.span, length, &format!("{of}.text"))?;
+        finite(&format!("{field}.log_probability"), t.log_probability)?;
+        finite(&format!("{field}.logit"), t.logit)?;
+        // A logarithm rounded in f32 may give a probability a hair above 1.
+        if !(0.0..=1.000001).contains(&t.probability) {
+            return Err(format!("{field}.probability is {}, outside 0 to 1", t.probability));
+        }
+    }
+    Ok(())
+}
+
+fn features(a: &Attribution) -> Result<(), String> {
+    let positions = a.input.tokens.len() + a.target.tokens.len();
+    for (i, feature) in a.features.iter().enumerate() {
+        let (length, text) = match feature.part {
+            Part::Prompt => (length(&a.input.text), "input.text"),
+            Part::Target => (length(&a.target.text), "target.text"),
+        };
+        span(&format!("features[{i}].span"), feature.span, length, text)?;
+        if let Some(position) = feature.positions.iter().find(|&&p| p >= positions) {
+            return Err(format!("features[{i}].positions has {position}, prompt and target have {positions} tokens"));
+        }
+    }
+    Ok(())
+}
+
+fn scores(a: &Attribution) -> Result<(), String> {
+    let s = &a.scores;
+    let n = a.features.len();
+    if s.combined.len() != n {
+        return Err(format!("scores.combined has {} entries for {n} features", s.combined.len()));
+    }
+    s.combined.iter().enumerate().try_for_each(|(i, &v)| finite(&format!("scores.combined[{i}]"), v))?;
+    rows("scores.per_target_token", &s.per_target_token, n, a.target.tokens.len(), "target.tokens")?;
+    match (&s.per_contrast_token, &a.target.contrast) {
+        (Some(table), Some(contrast)) => rows("scores.per_contrast_token", table, n, contrast.tokens.len(), "target.contrast.tokens"),
+        (Some(_), None) => Err("scores.per_contrast_token is there, but target.contrast is not".into()),
+        (None, _) => Ok(()),
+    }
+}
+
+fn rows(field: &str, table: &[Vec<Option<f64>>], n: usize, width: usize, of: &str) -> Result<(), String> {
+    if table.len() != n {
+        return Err(format!("{field} has {} rows for {n} features", table.len()));
+    }
+    for (i, row) in table.iter().enumerate() {
+        if row.len() != width {
+            return Err(format!("{field}[{i}] has {} entries for {width} {of}", row.len()));
+        }
+        row.iter().enumerate().try_for_each(|(j, v)| finite(&format!("{field}[{i}][{j}]"), v.unwrap_or(0.0)))?;
+    }
+    Ok(())
+}
+
+fn span(field: &str, span: Option<Span>, length: Option<usize>, text: &str) -> Result<(), String> {
+    let Some(Span { start, end }) = span else { return Ok(()) };
+    match length {
+        None => Err(format!("{field} is {start}..{end}, but there is no {text}")),
+        Some(length) if start > end || end > length => Err(format!("{field} is {start}..{end}, {text} has {length} characters")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn finite(field: &str, value: f64) -> Result<(), String> {
+    match value.abs() <= LARGEST {
+        true => Ok(()),
+        false => Err(format!("{field} is {value}, not a finite number of at most {LARGEST:e}")),
+    }
+}
+
+fn amount(field: &str, value: f64) -> Result<(), String> {
+    finite(field, value)?;
+    if value < 0.0 { Err(format!("{field} is {value}, less than 0")) } else { Ok(()) }
+}
+
+fn length(text: &Option<String>) -> Option<usize> {
+    text.as_ref().map(|t| t.chars().count())
+}

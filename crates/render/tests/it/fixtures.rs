@@ -1,0 +1,284 @@
+//! Attributions made by hand, one for each thing that can go wrong in drawing.
+
+use pellucid_core::*;
+use serde_json::json;
+
+/// Every fixture with its name.
+pub(crate) fn all() -> Vec<(&'static str, Attribution)> {
+    vec![
+        ("plain", plain()),
+        ("contrast", contrast()),
+        ("several_targets", several_targets()),
+        ("chat", chat()),
+        ("ids_only", ids_only()),
+        ("scripts", scripts()),
+        ("hostile", hostile()),
+        ("zeros", zeros()),
+        ("one_feature", one_feature()),
+        ("many", many()),
+        ("long_units", long_units()),
+        ("white_space", white_space()),
+    ]
+}
+
+/// An attribution whose tokens are the features: `pieces` put together are the prompt.
+pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribution {
+    let text: String = pieces.iter().map(|p| p.0).collect();
+    let mut at = 0;
+    let spans: Vec<Span> = pieces.iter().map(|(p, _)| next(&mut at, p)).collect();
+    let tokens =
+        pieces.iter().zip(&spans).enumerate().map(|(i, ((p, _), s))| Token { id: 100 + i as u32, text: p.to_string(), span: Some(*s) });
+    let features = pieces.iter().zip(&spans).enumerate().map(|(i, ((p, _), s))| Feature {
+        part: Part::Prompt,
+        text: p.trim().to_owned(),
+        span: Some(*s),
+        positions: vec![i],
+    });
+    let n = target.len() as f64;
+    Attribution {
+        format: FORMAT.into(),
+        tool_version: "0.1.0".into(),
+        model: ModelRecord {
+            id: "smollm2-135m".into(),
+            architecture: "llama".into(),
+            files: vec![FileRecord { name: "model.safetensors".into(), bytes: 269_060_552, sha256: Some("5a".repeat(32)) }],
+            dtype: "f32".into(),
+            device: "cpu".into(),
+        },
+        input: InputRecord { text: Some(text), shown: vec![], tokens: tokens.collect() },
+        target: target_record(target, pieces.len()),
+        method: MethodRecord {
+            id: "atman".into(),
+            parameters: json!({"factor": 0.1, "mode": "log-additive", "layers": null, "kappa": 0.7}),
+            seed: None,
+            postprocessing: "none".into(),
+            units: "token".into(),
+        },
+        features: features.collect(),
+        scores: Scores {
+            combined: pieces.iter().map(|p| p.1).collect(),
+            // Shares that add up to the combined score and differ in sign.
+            per_target_token: pieces.iter().map(|p| shares(p.1, target.len()).map(Some).collect()).collect(),
+            per_contrast_token: None,
+        },
+        cost: CostRecord {
+            wall_ms: 412.5,
+            forwards: pieces.len() + 1,
+            backwards: 0,
+            sweeps: 1,
+            rows: 90 * n as u64,
+            gflop: 12.25,
+            peak_bytes: Some(612_000_000),
+        },
+    }
+}
+
+fn shares(score: f64, n: usize) -> impl Iterator<Item = f64> {
+    let weight = move |t: usize| if n == 1 { 1.0 } else { ((t * 7 + 3) % 5) as f64 - 1.0 };
+    let total: f64 = (0..n).map(weight).sum();
+    (0..n).map(move |t| score * weight(t) / total)
+}
+
+fn next(at: &mut usize, piece: &str) -> Span {
+    let start = *at;
+    *at += piece.chars().count();
+    Span { start, end: *at }
+}
+
+fn target_tokens(tokens: &[(&str, f64)], first: usize) -> Vec<TargetToken> {
+    let mut at = 0;
+    let token = |(i, (text, p)): (usize, &(&str, f64))| TargetToken {
+        id: 7000 + i as u32,
+        text: text.to_string(),
+        span: Some(next(&mut at, text)),
+        position: first + i,
+        log_probability: p.ln(),
+        probability: *p,
+        logit: 20.0 + p.ln(),
+        rank: if *p > 0.3 { 0 } else { 4 },
+    };
+    tokens.iter().enumerate().map(token).collect()
+}
+
+fn target_record(tokens: &[(&str, f64)], first: usize) -> TargetRecord {
+    TargetRecord {
+        text: Some(tokens.iter().map(|t| t.0).collect()),
+        origin: "given".into(),
+        score: "log-probability".into(),
+        tokens: target_tokens(tokens, first),
+        contrast: None,
+    }
+}
+
+pub(crate) fn plain() -> Attribution {
+    tokens(&[("The", 0.31), (" capital", 3.92), (" of", -0.44), (" France", 6.105), (" is", -1.87)], &[(" Paris", 0.774)])
+}
+
+pub(crate) fn contrast() -> Attribution {
+    let mut a = plain();
+    a.target.contrast = Some(ContrastRecord { text: Some(" London".into()), tokens: target_tokens(&[(" London", 0.0123)], 5) });
+    a.scores.per_contrast_token = Some(vec![vec![Some(0.25)]; 5]);
+    a.scores.combined = vec![0.06, 0.4, -0.69, 5.855, -2.12];
+    a
+}
+
+pub(crate) fn several_targets() -> Attribution {
+    let mut a = tokens(
+        &[
+            ("Q", 0.01),
+            (":", 0.0),
+            (" Who", 0.51),
+            (" wrote", 2.2),
+            (" the", 0.1),
+            (" Pr", 1.4),
+            ("inc", 1.9),
+            ("ipia", 3.3),
+            ("?", -0.8),
+            ("\n", 0.2),
+            ("A", -1.1),
+            (":", 0.9),
+        ],
+        &[(" Isaac", 0.62), (" Newton", 0.981), (",", 0.0821), (" in", 0.000213)],
+    );
+    // Earlier target tokens are features of the later ones.
+    for (i, (text, start, end)) in [("Isaac", 0, 6), ("Newton", 6, 13), (",", 13, 14)].into_iter().enumerate() {
+        a.features.push(Feature { part: Part::Target, text: text.into(), span: Some(Span { start, end }), positions: vec![12 + i] });
+        a.scores.per_target_token.push((0..4).map(|t| (t > i).then_some(0.7 - i as f64)).collect());
+        a.scores.combined.push((0.7 - i as f64) * (3 - i) as f64);
+    }
+    a
+}
+
+pub(crate) fn chat() -> Attribution {
+    let pieces = [
+        ("<|im_start|>", 0.0),
+        ("user\n", 0.0),
+        ("Name", 0.7),
+        (" a", -0.1),
+        (" planet", 2.4),
+        (" with", 0.2),
+        (" rings", 4.8),
+        (".", -0.6),
+        ("<|im_end|>", 0.0),
+        ("\n<|im_start|>assistant\n", 0.0),
+    ];
+    let mut a = tokens(&pieces, &[("Saturn", 0.83)]);
+    let kept = 2..8;
+    a.input.shown = vec![Span { start: a.features[2].span.unwrap().start, end: a.features[7].span.unwrap().end }];
+    a.features = a.features[kept.clone()].to_vec();
+    a.scores.combined = a.scores.combined[kept.clone()].to_vec();
+    a.scores.per_target_token = a.scores.per_target_token[kept].to_vec();
+    a
+}
+
+pub(crate) fn ids_only() -> Attribution {
+    let mut a = plain();
+    a.input.text = None;
+    a.target.text = None;
+    a.input.tokens.iter_mut().for_each(|t| (t.text, t.span) = (String::new(), None));
+    a.features.iter_mut().zip(&a.input.tokens).for_each(|(f, t)| (f.text, f.span) = (format!("#{}", t.id), None));
+    a.target.tokens.iter_mut().for_each(|t| (t.text, t.span) = (String::new(), None));
+    a
+}
+
+pub(crate) fn scripts() -> Attribution {
+    let mut a = tokens(
+        &[
+            ("Café", 1.0),
+            (" e\u{301}te", -0.7),
+            ("\u{301}", 0.4),
+            (" 👩\u{200d}", 0.9),
+            ("👩\u{200d}👧", 0.5),
+            (" 🇫🇷", -1.2),
+            (" 東京", 2.0),
+            ("は日本", -0.3),
+            ("\n", 0.0),
+            ("عاصمة", 1.7),
+            (" فرن", 2.5),
+            ("سا", 0.6),
+            (" هي", -1.4),
+            (" baris", 0.2),
+            (" 🎉", 0.1),
+        ],
+        &[(" باريس", 0.55)],
+    );
+    // A character whose bytes are spread over three tokens: all cover the same span.
+    let (span, position) = (a.features[14].span, 14);
+    for score in [0.7, -0.2] {
+        a.features.push(Feature { part: Part::Prompt, text: "🎉".into(), span, positions: vec![position] });
+        a.scores.combined.push(score);
+        a.scores.per_target_token.push(vec![Some(score)]);
+    }
+    a
+}
+
+pub(crate) fn hostile() -> Attribution {
+    let mut a = tokens(
+        &[
+            ("<script>alert('x')</script>", 2.0),
+            (" </div><img src=x onerror=\"alert(1)\">", -1.0),
+            (" \u{1b}[31mred\u{1b}[0m\u{1b}]0;owned\u{7}", 0.5),
+            (" \u{202e}txet\u{202c} \u{9b}2J", 0.3),
+            (" \\input{/etc/passwd} $x^2_1$ 100% #1 ~a --- \"q\" `q' ?` |<>", -0.7),
+            (" ]]> <!-- &amp; -->", 1.5),
+            (" {--v0:1;} */ \r\n<|im_end|>\r", 0.1),
+            ("\u{0}\u{fffe}\u{feff}", 0.2),
+        ],
+        &[("</script><b>", 0.4)],
+    );
+    a.model.id = "</title><script>alert(2)</script>\u{1b}[2J".into();
+    a.method.parameters = json!({"<b>k</b>": "\u{1b}c<i>v</i>", "list": ["</script>"]});
+    a.model.files[0].name = "\" onmouseover=\"alert(3)".into();
+    a.method.units = "<u>token</u>".into();
+    a
+}
+
+pub(crate) fn zeros() -> Attribution {
+    let mut a = plain();
+    a.scores.combined = vec![0.0, -0.0, 0.0, 0.0, 0.0];
+    a.scores.per_target_token = vec![vec![Some(0.0)]; 5];
+    a
+}
+
+pub(crate) fn one_feature() -> Attribution {
+    tokens(&[("Hello", -0.00042)], &[(" world", 0.11)])
+}
+
+pub(crate) fn many() -> Attribution {
+    let words = ["stone", " river", " the", " of", " light", " and", " extraordinarily", " a", ".", " Then"];
+    let pieces: Vec<(&str, f64)> =
+        (0..2000).map(|i| (words[(i * 7 + i / 10) % 10], ((i * 37 % 101) as f64 - 50.0) / if i % 13 == 0 { 10.0 } else { 60.0 })).collect();
+    tokens(&pieces, &[(" end", 0.2), (".", 0.9)])
+}
+
+pub(crate) fn long_units() -> Attribution {
+    let mut a = tokens(
+        &[
+            ("The museum opens at nine in the morning and closes at six, except on Mondays, when it stays closed all day.", 0.42),
+            (" Tickets cost twelve euros for adults and four euros for children under the age of twelve.", 5.93),
+            (" The café on the second floor serves a small lunch.\n", -0.31),
+            ("Guided tours begin every full hour at the information desk and take about ninety minutes.", -1.27),
+            ("\n\nHow much does a ticket for an adult cost?", 0.0),
+        ],
+        &[(" Twelve", 0.41), (" euros", 0.97)],
+    );
+    // The question is not explained.
+    a.features.pop();
+    a.scores.combined.pop();
+    a.scores.per_target_token.pop();
+    a.method.units = "sentence".into();
+    a
+}
+
+pub(crate) fn white_space() -> Attribution {
+    let mut a =
+        tokens(&[("def", 1.0), ("\n\n", 0.8), ("\t", -0.9), ("  x", 0.4), ("   ", 0.6), ("= 1\t", -0.2), ("\n", 0.5)], &[("\n", 0.5)]);
+    // A token that was added in front and is not in the text.
+    a.input.tokens.insert(0, Token { id: 1, text: "<s>".into(), span: None });
+    a.features.iter_mut().for_each(|f| f.positions[0] += 1);
+    a.features.insert(0, Feature { part: Part::Prompt, text: "<s>".into(), span: None, positions: vec![0] });
+    a.scores.combined.insert(0, 0.3);
+    a.scores.per_target_token.insert(0, vec![Some(0.3)]);
+    a.target.tokens[0].position = 8;
+    a
+}

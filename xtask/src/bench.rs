@@ -1,0 +1,212 @@
+//! Speed and memory: what README quotes. Every figure is printed with the ratio to something measured in the same run.
+//!
+//!     cargo run --release -p xtask -- bench atman --peer PYTHON     exact AtMan of 256 tokens, against bench/peers.py
+//!     cargo run --release -p xtask -- bench lengths                 cost against the length of the prompt
+//!     cargo run --release -p xtask -- bench document                `auto` units against tokens on 2,000 tokens
+//!     cargo run --release -p xtask -- bench big --model FILE        a model larger than memory
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
+
+use std::{path::PathBuf, process::Command, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use pellucid::{
+    Engine, Loaded, Symbol,
+    core::{FeaturePositions, Method, Part, Question, Score, Target, units, walk::Estimate},
+    explain::peak_bytes,
+    load,
+    methods::Atman,
+    models::source::{self, Options},
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// Exact token-level AtMan of one prompt.
+    Atman,
+    /// The same for prompts of 64 to 2,048 tokens.
+    Lengths,
+    /// Automatic units on a document of 2,000 tokens.
+    Document,
+    /// 64 tokens on a model larger than memory.
+    Big,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    job: Job,
+    /// The model; a short name, a file or a folder.
+    #[arg(long, default_value = source::DEFAULT)]
+    model: String,
+    /// Tokens of the prompt.
+    #[arg(long, default_value_t = 256)]
+    tokens: usize,
+    /// How often each thing is measured; the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// A Python with torch, transformers, gguf and safetensors, to run bench/peers.py beside us.
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Threads, ours and the peer's.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Bytes the walk may take.
+    #[arg(long)]
+    max_memory: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    pellucid::core::use_threads(args.threads)?;
+    let loaded = load(&args.model, &Options::default())?;
+    let bytes = 4 * loaded.model.parameter_count();
+    println!("{}: {:.1} million weights, {} MiB in f32; {} threads", args.model, bytes as f64 / 4e6, bytes >> 20, args.threads);
+    match args.job {
+        Job::Atman => atman(args, &loaded),
+        Job::Lengths => lengths(args, &loaded),
+        Job::Document => document(args, &loaded),
+        Job::Big => big(args, &loaded),
+    }
+}
+
+/// A prompt of random tokens, its last token the target.
+fn question(loaded: &Loaded, tokens: usize) -> Question {
+    let mut chance = ChaCha8Rng::seed_from_u64(0);
+    let vocabulary = loaded.model.description().vocabulary as u32;
+    let mut id = || chance.random_range(1000.min(vocabulary / 2)..vocabulary.min(40_000));
+    let prompt: Vec<Symbol> = (0..tokens).map(|_| Symbol::Token(id())).collect();
+    let target = Target { tokens: vec![id()], contrast: None, score: Score::LogProbability, temperature: 1.0 };
+    let features = (0..tokens).map(|p| FeaturePositions { part: Part::Prompt, positions: vec![(p, 1.0)] }).collect();
+    Question { prompt, features, target }
+}
+
+fn timed(args: &Args, loaded: &Loaded, question: &Question) -> Result<(f64, Estimate)> {
+    let mut engine = Engine::new(&loaded.model);
+    engine.max_memory = args.max_memory;
+    let begin = Instant::now();
+    let outcome = Atman::default().attribute(&engine, question)?;
+    ensure!(outcome.per_target_token.iter().flatten().all(|s| s.is_finite()), "a score is not finite");
+    Ok((begin.elapsed().as_secs_f64(), outcome.cost))
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+/// The rate of plain matrix products of this model's shapes, on all threads, in GFLOP/s.
+fn product_rate(loaded: &Loaded, threads: usize) -> f64 {
+    let d = loaded.model.description();
+    pellucid::core::product_rate(384, d.d_model, d.d_ff, threads)
+}
+
+fn atman(args: &Args, loaded: &Loaded) -> Result<()> {
+    let question = question(loaded, args.tokens);
+    let mut ours = Vec::new();
+    let mut theirs = [("one-by-one", Vec::new()), ("batched", Vec::new())];
+    let (mut cost, mut rates) = (Estimate::default(), Vec::new());
+    timed(args, loaded, &question)?; // warm up: the file's pages
+    for _ in 0..args.runs {
+        let (seconds, estimate) = timed(args, loaded, &question)?;
+        rates.push(product_rate(loaded, args.threads));
+        (cost, _) = (estimate, ours.push(seconds));
+        for (mode, seconds) in &mut theirs {
+            if let Some(python) = &args.peer {
+                seconds.push(peer(args, python, mode)?);
+            }
+        }
+    }
+    let (seconds, rate) = (median(ours), median(rates));
+    let useful = cost.gflop / seconds;
+    println!(
+        "AtMan of {} tokens, exact, f32: {seconds:.1} s ({} copies, {} rows, {} sweeps)",
+        args.tokens, cost.copies, cost.rows, cost.sweeps
+    );
+    println!("useful arithmetic: {useful:.0} GFLOP/s, {:.2} of the plain product rate ({rate:.0} GFLOP/s)", useful / rate);
+    if let Some(peak) = peak_bytes() {
+        let weights = 4 * loaded.model.parameter_count();
+        println!("peak memory: {} MiB, {:.2} times the f32 weights", mib(peak), peak as f64 / weights as f64);
+    }
+    for (mode, seconds_theirs) in theirs.into_iter().filter(|t| !t.1.is_empty()) {
+        let theirs = median(seconds_theirs);
+        println!("PyTorch {mode}: {theirs:.1} s; we are {:.2} times as fast", theirs / seconds);
+    }
+    Ok(())
+}
+
+/// Seconds that bench/peers.py takes for the whole job.
+fn peer(args: &Args, python: &PathBuf, mode: &str) -> Result<f64> {
+    let located = source::locate(&args.model, &Options::default())?;
+    let output = Command::new(python)
+        .args(["bench/peers.py", "atman", "--mode", mode, "--gguf"])
+        .arg(located.path)
+        .args(["--tokens", &args.tokens.to_string(), "--threads", &args.threads.to_string()])
+        .output()
+        .context("cannot start the peer's Python")?;
+    ensure!(output.status.success(), "bench/peers.py failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().context("bench/peers.py printed nothing")?)?;
+    eprintln!("{json}");
+    json["seconds_total"].as_f64().context("bench/peers.py printed no seconds_total")
+}
+
+fn lengths(args: &Args, loaded: &Loaded) -> Result<()> {
+    println!("tokens  seconds    GFLOP  GFLOP/s  sweeps");
+    for tokens in [64, 128, 256, 512, 1024, 2048] {
+        let (seconds, cost) = timed(args, loaded, &question(loaded, tokens))?;
+        println!("{tokens:>6} {seconds:>8.2} {:>8.0} {:>8.0} {:>7}", cost.gflop, cost.gflop / seconds, cost.sweeps);
+    }
+    Ok(())
+}
+
+/// Sentences of a document of 2,000 tokens, against its tokens (those are estimated from a run of every eighth).
+fn document(args: &Args, loaded: &Loaded) -> Result<()> {
+    const TOKENS: usize = 2000;
+    let tokenizer = loaded.tokenizer.as_ref().context("this model has no tokenizer")?;
+    let paragraph = "The committee met on Tuesday. It heard from the engineers, who had measured the bridge twice. Nobody agreed on the cost! \
+                     A second report was promised, and the chair thanked everyone for coming. ";
+    let text = paragraph.repeat(1 + TOKENS / 30);
+    let mut encoded = tokenizer.encode(&text, true)?;
+    encoded.ids.truncate(TOKENS);
+    encoded.spans.truncate(TOKENS);
+    let end = encoded.spans.last().cloned().flatten().context("the last token covers no text")?.end;
+    let text = &text[..end];
+    let mut base = question(loaded, 8);
+    base.prompt = encoded.ids.iter().map(|id| Symbol::Token(*id)).collect();
+    let asked = |granularity: units::Granularity| -> Result<Question> {
+        let found = units::units(text, &encoded.spans, &[], &granularity)?;
+        let features = found.units.into_iter().map(|u| FeaturePositions { part: Part::Prompt, positions: u.tokens }).collect();
+        Ok(Question { features, ..base.clone() })
+    };
+    let auto = asked(units::Granularity::Auto)?;
+    let tokens = asked(units::Granularity::Token)?;
+    let (seconds, cost) = timed(args, loaded, &auto)?;
+    println!("auto: {} units, {} rows, {:.0} GFLOP, {seconds:.1} s", auto.features.len(), cost.rows, cost.gflop);
+    let engine = Engine::new(&loaded.model);
+    let whole = Atman::default().estimate(&engine, &tokens)?;
+    let some = Question { features: tokens.features.iter().step_by(8).cloned().collect(), ..tokens.clone() };
+    let (some_seconds, some_cost) = timed(args, loaded, &some)?;
+    let estimated = some_seconds * whole.gflop / some_cost.gflop;
+    println!(
+        "tokens: {} units, {} rows, {:.0} GFLOP, {estimated:.0} s (from a run of every eighth)",
+        tokens.features.len(),
+        whole.rows,
+        whole.gflop
+    );
+    println!("auto costs {:.4} of the time, {:.4} of the arithmetic", seconds / estimated, cost.gflop / whole.gflop);
+    Ok(())
+}
+
+fn big(args: &Args, loaded: &Loaded) -> Result<()> {
+    let question = question(loaded, args.tokens.min(64));
+    let (seconds, cost) = timed(args, loaded, &question)?;
+    println!("AtMan of {} tokens: {seconds:.0} s, {:.0} GFLOP/s, {} sweeps", question.prompt.len(), cost.gflop / seconds, cost.sweeps);
+    println!("peak resident memory, mapped pages counted: {} MiB", peak_bytes().map_or(0, mib));
+    Ok(())
+}
