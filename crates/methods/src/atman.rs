@@ -2,18 +2,21 @@
 //!
 //! For each unit, a control with factor f on its keys in every layer, head and query row; the score is what the target loses:
 //!
-//!     score(unit, token) = log p(token | clean) − log p(token | unit suppressed)
+//! ```text
+//! score(unit, token) = log p(token | clean) − log p(token | unit suppressed)
+//! ```
 //!
 //! Source: Deiseroth et al. 2023, *AtMan* (arXiv 2301.08110), eq. 4–6; formulas in the specification of this project.
 //! We differ from the published code where it has a fault, and name the published behaviour as an option: the default mode is
 //! `log-additive`, theirs `min-shift-all` (it looks at future keys, and factor 0 does not remove a key); our sign is positive for support,
 //! theirs negative; several positions may be suppressed together under similarity, theirs takes one.
-//! Passes and memory: see `perturbation`. Promise: factor 1 gives scores of exactly 0; a unit after a target token scores 0 there.
+//! Passes and memory: see `perturbation`. Promise: factor 1 gives scores of exactly 0; a unit after a target token scores 0 there,
+//! unless similarity suppresses an earlier position along with it.
 
 use std::collections::BTreeMap;
 
 use pellucid_core::{
-    Control, Engine, Error, Method, Mode, Outcome, Question, Result, Symbol,
+    Control, Engine, Error, FeaturePositions, Method, Mode, Outcome, Question, Result, Symbol,
     model::Description,
     units::{Overlap, check_factor, check_similarity, effective_factor},
     walk::Estimate,
@@ -30,7 +33,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "atman",
     summary: "suppresses the attention to each unit and measures what the target loses",
-    promise: "factor 1 scores exactly 0; a unit after a target token scores 0 there",
+    promise: "factor 1 scores exactly 0; a unit after a target token scores 0 there, unless similarity takes along an earlier one",
     cost: "one walk up with a copy a unit; memory of inference plus one row of d_model a carried row",
     source: "Deiseroth et al. 2023, arXiv 2301.08110",
     make: |parameters| Ok(Box::new(crate::parse::<Atman>("atman", parameters)?.checked()?)),
@@ -59,11 +62,15 @@ impl Default for Atman {
 }
 
 impl Atman {
-    /// Checks the parameters.
+    /// Passes on parameters that make sense.
     ///
     /// # Errors
     /// A factor that is negative or not finite, κ outside 0…1, a limit of 0, an empty list of layers.
     pub fn checked(self) -> Result<Self> {
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<()> {
         check_factor(self.factor)?;
         if let Some(similarity) = &self.similarity {
             check_similarity(similarity.threshold)?;
@@ -76,7 +83,7 @@ impl Atman {
         if self.layers.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::request("the list of layers is empty; name at least one, or leave it out for all"));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// The embeddings that similarity is measured on, if it is wanted.
@@ -109,13 +116,13 @@ impl Atman {
 }
 
 impl Perturb for Atman {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], question: &Question) -> Result<Vec<Change>> {
+    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], _: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
         let directions = self.directions(engine, symbols)?;
         let change = |positions: &[(usize, f64)]| {
             let factors = self.factors(directions.as_ref(), positions);
             Ok(Change { symbols: None, control: Control::new(self.mode, factors, self.layers.as_deref())?, removed: 0 })
         };
-        question.features.iter().map(|f| change(&f.positions)).collect()
+        features.iter().map(|f| change(&f.positions)).collect()
     }
 }
 
@@ -129,6 +136,7 @@ impl Method for Atman {
     }
 
     fn fits(&self, model: &Description) -> Result<()> {
+        self.check()?;
         match self.layers.iter().flatten().find(|l| **l >= model.layers) {
             Some(layer) => Err(Error::request(format!(
                 "layer {layer} is beyond the model, which has {} layers (0 to {})",

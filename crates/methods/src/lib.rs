@@ -54,5 +54,16 @@ pub fn find(id: &str) -> Result<&'static Entry> {
 }
 
 fn parse<P: DeserializeOwned>(id: &str, parameters: Json) -> Result<P> {
-    serde_json::from_value(parameters).map_err(|e| Error::request(format!("parameters of {id}: {e}")))
+    let Json::Object(given) = &parameters else {
+        return Err(Error::request(format!("parameters of {id} are {parameters}, not an object of names and values")));
+    };
+    // Every parameter has a default, so each can be tried alone: the reader itself does not say which one it fell over.
+    let guilty = |(name, value): (&String, &Json)| {
+        let error = serde_json::from_value::<P>(Json::Object([(name.clone(), value.clone())].into_iter().collect())).err()?;
+        Some(format!("parameters of {id}: `{name}` is {value}: {error}"))
+    };
+    match given.iter().find_map(guilty) {
+        Some(problem) => Err(Error::request(problem)),
+        None => serde_json::from_value(parameters).map_err(|e| Error::request(format!("parameters of {id}: {e}"))),
+    }
 }

@@ -1,6 +1,8 @@
 //! Occlusion, also called feature ablation or leave-one-out: replace a unit's tokens, or delete them, run again, subtract.
 //!
-//!     score(unit, token) = score(token | clean) − score(token | unit replaced)
+//! ```text
+//! score(unit, token) = score(token | clean) − score(token | unit replaced)
+//! ```
 //!
 //! Source: Zeiler and Fergus 2014 (arXiv 1311.2901) for pictures; Li et al. 2016 (arXiv 1612.08220) for words.
 //! A replaced token keeps its position; deleting moves everything after it. Passes and memory: see `perturbation`.
@@ -9,7 +11,7 @@
 use std::sync::Arc;
 
 use pellucid_core::{
-    Control, Engine, Error, FeaturePositions, Method, Outcome, Part, Question, Result, Symbol, model::Description, walk::Estimate,
+    Control, Engine, Error, FeaturePositions, Method, Outcome, Question, Result, Symbol, model::Description, walk::Estimate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,28 +52,31 @@ pub struct Occlusion {
 }
 
 impl Perturb for Occlusion {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], question: &Question) -> Result<Vec<Change>> {
-        question.features.iter().map(|f| self.change(engine, symbols, question, f)).collect()
+    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
+        features.iter().map(|f| self.change(engine, symbols, prompt, f)).collect()
     }
 }
 
 impl Occlusion {
-    fn change(&self, engine: &Engine<'_>, symbols: &[Symbol], question: &Question, feature: &FeaturePositions) -> Result<Change> {
+    fn change(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, feature: &FeaturePositions) -> Result<Change> {
         let covered = |p: usize| feature.positions.iter().any(|c| c.0 == p);
         let by = |symbol: Symbol| symbols.iter().enumerate().map(|(p, s)| if covered(p) { symbol.clone() } else { s.clone() }).collect();
         let (symbols, removed) = match self.replace {
             Replace::Zero => (by(Symbol::Vector(Arc::from(vec![0.0; engine.model.description().d_model]))), 0),
             Replace::Token(id) => (by(Symbol::Token(id)), 0),
             Replace::Delete => {
-                if feature.part == Part::Target {
-                    return Err(Error::request(
-                        "an earlier target token cannot be deleted, only replaced: leave target tokens out of the features",
-                    ));
+                if let Some((position, _)) = feature.positions.iter().find(|p| p.0 >= prompt) {
+                    return Err(Error::request(format!(
+                        "position {position} is an earlier target token, which cannot be deleted, only replaced: \
+                         leave target tokens out of the features, or replace"
+                    )));
                 }
                 let rest: Vec<Symbol> = symbols.iter().enumerate().filter(|(p, _)| !covered(*p)).map(|(_, s)| s.clone()).collect();
                 let removed = symbols.len() - rest.len();
-                if removed >= question.prompt.len() {
-                    return Err(Error::request("deleting this unit would leave an empty prompt; replace it instead, or use smaller units"));
+                if removed >= prompt {
+                    return Err(Error::request(format!(
+                        "deleting this unit would take all {prompt} tokens of the prompt; replace them instead, or use smaller units"
+                    )));
                 }
                 (rest, removed)
             }

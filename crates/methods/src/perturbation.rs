@@ -1,6 +1,8 @@
 //! What every perturbation method does: run the input as it is, run a changed copy per feature, subtract.
 //!
-//!     score(feature, target token) = clean − changed        of the target token's log-probability or logit
+//! ```text
+//! score(feature, target token) = clean − changed        of the target token's log-probability or logit
+//! ```
 //!
 //! Positive speaks for the target. (The published AtMan code subtracts cross-entropies the same way round, so its numbers carry the opposite
 //! sign: they are negative where a token supports the target.)
@@ -10,7 +12,7 @@
 use std::sync::Arc;
 
 use pellucid_core::{
-    Control, Engine, Outcome, Part, Question, Result, Symbol,
+    Control, Engine, FeaturePositions, Outcome, Part, Question, Result, Symbol,
     walk::{
         Estimate,
         up::{Answer, Ask, Copy, Document, Readout, TokenScore},
@@ -27,6 +29,12 @@ pub(crate) struct Change {
     pub(crate) removed: usize,
 }
 
+impl Change {
+    fn none() -> Self {
+        Self { symbols: None, control: Control::none(), removed: 0 }
+    }
+}
+
 /// Everything to send up: the target's document, then the contrast's, then their copies feature by feature.
 struct Plan {
     documents: Vec<Document>,
@@ -34,9 +42,9 @@ struct Plan {
     tokens: Vec<Vec<u32>>,
 }
 
-/// Says what becomes of an input, given as symbols, for each feature of a question.
+/// Says what becomes of an input, given as symbols, for each feature; the first `prompt` symbols are the prompt.
 pub(crate) trait Perturb {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], question: &Question) -> Result<Vec<Change>>;
+    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>>;
 }
 
 fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Plan> {
@@ -50,11 +58,12 @@ fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Resul
             let first = question.prompt.len() - 1 - removed;
             tokens.iter().enumerate().map(|(t, token)| Ask { position: first + t, tokens: vec![*token] }).collect()
         };
-        for (mut change, feature) in method.changes(engine, &symbols, question)?.into_iter().zip(&question.features) {
-            if document > 0 && feature.part == Part::Target {
-                // The contrast has other tokens: what the target's own tokens do to it cannot be asked.
-                change = Change { symbols: None, control: Control::none(), removed: 0 };
-            }
+        // The contrast has other tokens, and not as many: what the target's own tokens do to it cannot be asked.
+        let has = |feature: &FeaturePositions| document == 0 || feature.part == Part::Prompt;
+        let features: Vec<&FeaturePositions> = question.features.iter().filter(|f| has(f)).collect();
+        let mut changes = method.changes(engine, &symbols, question.prompt.len(), &features)?.into_iter();
+        for feature in &question.features {
+            let change = if has(feature) { changes.next().expect("one change a feature") } else { Change::none() };
             let symbols = change.symbols.map(Arc::from);
             plan.copies.push(Copy { document, symbols, control: change.control, asks: asks(change.removed) });
         }

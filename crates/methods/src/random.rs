@@ -1,8 +1,9 @@
 //! The random control: scores drawn evenly from −1…1. What any method must beat in an evaluation.
 //!
-//! Passes: one clean copy, for the target's own numbers. Promise: the same seed gives the same scores.
+//! Passes: one clean copy, for the target's own numbers. Promise: the same seed gives the same scores;
+//! a unit after a target token scores 0 there.
 
-use pellucid_core::{Control, Engine, Method, Outcome, Question, Result, Symbol, model::Description, walk::Estimate};
+use pellucid_core::{Engine, FeaturePositions, Method, Outcome, Part, Question, Result, Symbol, model::Description, walk::Estimate};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "random",
     summary: "scores by chance, as a control for evaluations",
-    promise: "the same seed gives the same scores",
+    promise: "the same seed gives the same scores; a unit after a target token scores 0 there",
     cost: "one clean copy up",
     source: "none needed",
     make: |parameters| Ok(Box::new(crate::parse::<Random>("random", parameters)?)),
@@ -31,10 +32,15 @@ pub struct Random {
 }
 
 impl Perturb for Random {
-    fn changes(&self, _: &Engine<'_>, _: &[Symbol], question: &Question) -> Result<Vec<Change>> {
-        let unchanged = || Change { symbols: None, control: Control::none(), removed: 0 };
-        Ok(question.features.iter().map(|_| unchanged()).collect())
+    fn changes(&self, _: &Engine<'_>, _: &[Symbol], _: usize, _: &[&FeaturePositions]) -> Result<Vec<Change>> {
+        Ok(Vec::new()) // it runs without features
     }
+}
+
+/// The question without its features: the clean copies alone.
+fn clean(engine: &Engine<'_>, question: &Question) -> Result<Question> {
+    question.check(engine.model.description())?;
+    Ok(Question { features: Vec::new(), ..question.clone() })
 }
 
 impl Method for Random {
@@ -55,14 +61,21 @@ impl Method for Random {
     }
 
     fn estimate(&self, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
-        perturbation::estimate(self, engine, question)
+        perturbation::estimate(self, engine, &clean(engine, question)?)
     }
 
     fn attribute(&self, engine: &Engine<'_>, question: &Question) -> Result<Outcome> {
-        let mut outcome = perturbation::attribute(self, engine, question)?;
+        let mut outcome = perturbation::attribute(self, engine, &clean(engine, question)?)?;
         let mut chance = ChaCha8Rng::seed_from_u64(self.seed);
-        let scores = outcome.per_target_token.iter_mut().chain(&mut outcome.per_contrast_token).flatten();
-        scores.for_each(|s| *s = chance.random_range(-1.0..1.0));
+        let mut draw = |precedes: bool| if precedes { chance.random_range(-1.0..1.0) } else { 0.0 };
+        let prompt = question.prompt.len();
+        for feature in &question.features {
+            let precedes = |t: usize| feature.positions.iter().any(|p| p.0 < prompt + t);
+            outcome.per_target_token.push((0..question.target.tokens.len()).map(|t| draw(precedes(t))).collect());
+        }
+        for (feature, contrast) in question.features.iter().flat_map(|f| question.target.contrast.iter().map(move |c| (f, c))) {
+            outcome.per_contrast_token.push(contrast.iter().map(|_| draw(feature.part == Part::Prompt)).collect());
+        }
         Ok(outcome)
     }
 }

@@ -73,10 +73,11 @@ impl Directions {
         Ok(Self { unit, width })
     }
 
-    /// Cosines of position `i` with every position, clipped to −1…1.
+    /// Cosines of position `i` with every position, clipped to −1…1; of equal rows exactly 1, so that κ = 1 finds them.
     pub fn cosines(&self, i: usize) -> Vec<f64> {
         let row = |j: usize| &self.unit[j * self.width..(j + 1) * self.width];
-        let cosine = |j| row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum::<f64>().clamp(-1.0, 1.0);
+        let product = |j| row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum::<f64>();
+        let cosine = |j| if row(i) == row(j) && product(j) > 0.5 { 1.0 } else { product(j).clamp(-1.0, 1.0) };
         (0..self.unit.len() / self.width).map(cosine).collect()
     }
 }

@@ -65,7 +65,11 @@ fn gguf_tokenizer(gguf: &Gguf) -> Result<Option<TextTokenizer>> {
         return Ok(None);
     }
     let text = |name: &str| gguf.has(name).then(|| gguf.get_str(name)).transpose();
-    let id = |name: &str| gguf.has(&key(name)).then(|| gguf.get_u64(&key(name)).map(|n| n as u32)).transpose();
+    let id = |name: &str| -> Result<Option<u32>> {
+        let id = gguf.has(&key(name)).then(|| gguf.get_u64(&key(name))).transpose()?;
+        let wrong = |n| Error::format(gguf.path(), format!("`{}` is {n}, not a token id", key(name)));
+        id.map(|n| u32::try_from(n).map_err(|_| wrong(n))).transpose()
+    };
     let flag = |name: &str| gguf.has(&key(name)).then(|| gguf.get_bool(&key(name))).transpose();
     let vocabulary = GgufVocabulary {
         file: gguf.path(),
@@ -119,8 +123,8 @@ fn read_config(path: &Path) -> Result<Config> {
         return Err(Error::format(path, format!("a config of {size} bytes is larger than any real one")));
     }
     let text = fs::read(path).map_err(|e| Error::io("cannot read", path, e))?;
-    let json = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
-    Config::new(json)
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
+    Config::new(json).map_err(|_| Error::format(path, "not a JSON object"))
 }
 
 /// Buffers that old checkpoints store beside the weights: causal masks and rotary tables.
@@ -164,8 +168,9 @@ impl Prefixed {
 
 impl WeightStore for Prefixed {
     fn names(&self) -> Vec<String> {
-        let headless = |n: String| if is_copy_of_table(&n) { n } else { format!("{}{n}", self.prefix) };
-        self.inner.names().into_iter().map(headless).collect()
+        let head = |name: &str| ["lm_head.", "embed_out."].iter().any(|h| name.starts_with(h));
+        let prefixed = |n: String| if head(&n) { n } else { format!("{}{n}", self.prefix) };
+        self.inner.names().into_iter().map(prefixed).collect()
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {

@@ -5,8 +5,10 @@
 //! Deliberately absent: padding, masks, n×n tensors, and any knowledge of what the rows are for.
 
 use std::{
+    cell::RefCell,
     ops::Range,
     sync::{Arc, Mutex},
+    thread::LocalKey,
 };
 
 use pellucid_kernels::{self as kernels, Activation, AttentionShape, Factors, KeysValues, Real};
@@ -19,20 +21,48 @@ use crate::{
     prepared::Prepared,
 };
 
-/// Packed rows, row-major.
-#[derive(Clone, Debug, Default)]
-pub struct Rows<T> {
+/// Packed rows, row-major. Their memory comes from a pool of the thread's own and goes back to it: filling fresh memory with zeros would take
+/// one part in twenty of a walk.
+#[derive(Debug)]
+pub struct Rows<T: Element> {
     pub(crate) data: Vec<T>,
     pub(crate) width: usize,
 }
 
-impl<T: Real> Rows<T> {
-    pub(crate) fn zeros(rows: usize, width: usize) -> Self {
-        Self { data: vec![T::default(); rows * width], width }
+/// Buffers that a thread keeps for its next operations.
+type Pool<T> = RefCell<Vec<Vec<T>>>;
+
+/// More than a block ever has in hand at once.
+const POOLED: usize = 12;
+
+impl<T: Element> Rows<T> {
+    /// Rows with some numbers in them; whoever takes them writes every one.
+    pub(crate) fn unwritten(rows: usize, width: usize) -> Self {
+        let length = rows * width;
+        let mut data = T::pool().with_borrow_mut(|pool| {
+            let nearest = (0..pool.len()).min_by_key(|i| pool[*i].len().abs_diff(length));
+            nearest.map_or(Vec::new(), |i| pool.swap_remove(i))
+        });
+        data.truncate(length);
+        data.resize(length, T::default());
+        Self { data, width }
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.data.len().checked_div(self.width).unwrap_or(0)
+    }
+}
+
+impl<T: Element> Drop for Rows<T> {
+    fn drop(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        // A thread that is ending has no pool any more.
+        let _ = T::pool().try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOLED {
+                pool.push(data);
+            }
+        });
     }
 }
 
@@ -44,6 +74,8 @@ pub trait Element: Real {
     fn open(value: Value) -> Rows<Self>;
     #[doc(hidden)]
     fn peek(value: &Value) -> &Rows<Self>;
+    #[doc(hidden)]
+    fn pool() -> &'static LocalKey<Pool<Self>>;
 }
 
 macro_rules! element {
@@ -63,6 +95,10 @@ macro_rules! element {
                     Kind::$kind(rows) => rows,
                     _ => unreachable!("a value is used in the pass that made it"),
                 }
+            }
+            fn pool() -> &'static LocalKey<Pool<Self>> {
+                thread_local!(static POOL: Pool<$t> = const { RefCell::new(Vec::new()) });
+                &POOL
             }
         }
     };
@@ -143,7 +179,7 @@ fn by_rows<T: Real>(parallel: bool, width: usize, out: &mut [T], work: impl Fn(R
 
 impl<T: Element> Pass for FastPass<'_, T> {
     fn tokens(&mut self, table: &Table) -> Result<Value> {
-        let mut out = Rows::<T>::zeros(self.rows(), table.width);
+        let mut out = Rows::<T>::unwritten(self.rows(), table.width);
         let mut row = vec![0.0; table.width];
         let symbols = self.pieces.iter().flat_map(|p| p.symbols);
         for (symbol, out) in symbols.zip(out.data.chunks_exact_mut(table.width)) {
@@ -157,7 +193,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
     }
 
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value> {
-        let mut out = Rows::<T>::zeros(self.rows(), table.width);
+        let mut out = Rows::<T>::unwritten(self.rows(), table.width);
         let mut row = vec![0.0; table.width];
         for (position, out) in self.positions_of(self.rows()).iter().zip(out.data.chunks_exact_mut(table.width)) {
             self.weights.read_rows(&table.name, position + offset..position + offset + 1, &mut row)?;
@@ -170,7 +206,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
         let x = T::peek(x);
         let w = self.prepared.linear(map);
         let (rows, n) = (x.rows(), map.outputs());
-        let mut out = Rows::<T>::zeros(rows, n);
+        let mut out = Rows::<T>::unwritten(rows, n);
         let product = if self.parallel { kernels::product_parallel } else { kernels::product };
         product(&mut out.data, n, &x.data, x.width, rows, &w.weight, w.bias.as_deref(), false);
         Ok(T::wrap(out))
@@ -179,7 +215,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
     fn norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
         let x = T::peek(x);
         let p = self.prepared.norm(norm);
-        let mut out = Rows::<T>::zeros(x.rows(), x.width);
+        let mut out = Rows::<T>::unwritten(x.rows(), x.width);
         by_rows(self.parallel, x.width, &mut out.data, |rows, out| {
             let x = &x.data[rows.start * norm.width..rows.end * norm.width];
             match norm.kind {
@@ -211,7 +247,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
             scale: attention.scale,
             causal: attention.causal,
         };
-        let mut out = Rows::<T>::zeros(q.rows(), q.width);
+        let mut out = Rows::<T>::unwritten(q.rows(), q.width);
         let attend = if self.parallel { kernels::attention_parallel } else { kernels::attention };
         let (mut q_row, mut k_row) = (0, 0);
         for piece in self.pieces {

@@ -323,7 +323,7 @@ impl<'a, T: Element> Walk<'a, T> {
             for mut tile in tiles {
                 let pieces = pieces(&segments[tile.segments.clone()], &[]);
                 tile.step(|x| architecture.finish(x, &mut self.pass(&pieces, &outside, true, false)))?;
-                rows.extend(T::open(tile.x.expect("set above")).data);
+                rows.extend_from_slice(&T::open(tile.x.expect("set above")).data);
             }
         }
         let segments: Vec<&Segment<'_>> = self.documents.iter().chain(copies).collect();

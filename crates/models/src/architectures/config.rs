@@ -4,7 +4,11 @@ use pellucid_core::{Error, Result};
 use serde_json::Value as Json;
 
 /// Larger than any size a real config holds; keeps products of sizes far from overflow.
-const LARGEST: u64 = 1 << 31;
+const LARGEST: usize = (1 << 31) - 1;
+
+/// A model describes each of its blocks, and some of them each head, before a tensor is looked at. Real ones have at most a few hundred.
+const MOST_LAYERS: usize = 10_000;
+const MOST_HEADS: usize = 1024;
 
 /// A model's `config.json`.
 #[derive(Clone, Debug)]
@@ -26,7 +30,10 @@ impl Config {
 
     /// `model_type`.
     pub fn model_type(&self) -> Result<&str> {
-        self.get("model_type").and_then(Json::as_str).ok_or_else(|| Error::Weights("the config does not say its `model_type`".into()))
+        self.get("model_type").and_then(Json::as_str).ok_or_else(|| {
+            let is = self.get("model_type").map_or("missing".into(), |value| value.to_string());
+            Error::Weights(format!("the config's `model_type` is {is}; it should name an architecture, such as \"llama\""))
+        })
     }
 
     /// A size of at least 1.
@@ -36,19 +43,36 @@ impl Config {
 
     /// A size of at least 1, or a default where it is not given.
     pub fn size_or(&self, key: &str, default: impl Into<Option<usize>>) -> Result<usize> {
-        match (self.get(key), default.into()) {
+        self.size_up_to(LARGEST, key, default.into())
+    }
+
+    /// How many blocks there are.
+    pub fn layers(&self, key: &str) -> Result<usize> {
+        self.size_up_to(MOST_LAYERS, key, None)
+    }
+
+    /// How many heads a block has, or a default where it is not given.
+    pub fn heads_or(&self, key: &str, default: impl Into<Option<usize>>) -> Result<usize> {
+        self.size_up_to(MOST_HEADS, key, default.into())
+    }
+
+    fn size_up_to(&self, most: usize, key: &str, default: Option<usize>) -> Result<usize> {
+        match (self.get(key), default) {
             (None, Some(default)) => Ok(default),
             (None, None) => Err(Error::Weights(format!("the config has no `{key}`"))),
-            (Some(value), _) => match value.as_u64() {
-                Some(n) if (1..LARGEST).contains(&n) => Ok(n as usize),
-                _ => Err(Error::Weights(format!("the config's `{key}` is {value}, not a whole number from 1 on"))),
+            (Some(value), _) => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
+                Some(n) if (1..=most).contains(&n) => Ok(n),
+                _ => Err(Error::Weights(format!("the config's `{key}` is {value}, not a whole number from 1 to {most}"))),
             },
         }
     }
 
-    /// A finite number, or a default.
-    pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
-        number(self.get(key), key, default)
+    /// What a norm adds to a variance, or a default. Above 0: a row of zeros must not become NaN.
+    pub fn epsilon_or(&self, key: &str, default: f64) -> Result<f64> {
+        match number(self.get(key), key, default)? {
+            epsilon if epsilon > 0.0 => Ok(epsilon),
+            epsilon => Err(Error::Weights(format!("the config's `{key}` is {epsilon}, not a number above 0"))),
+        }
     }
 
     /// True or false, or a default.
@@ -87,6 +111,28 @@ impl Config {
     /// A number of the rotary settings, or a default.
     pub fn rope_number_or(&self, key: &str, default: f64) -> Result<f64> {
         number(self.rope(key), key, default)
+    }
+
+    /// The first of the `keys` that the rotary settings have, or a default.
+    pub fn rope_first_number_or(&self, keys: &[&str], default: f64) -> Result<f64> {
+        let key = keys.iter().find(|key| self.rope(key).is_some());
+        key.map_or(Ok(default), |key| self.rope_number_or(key, default))
+    }
+
+    /// Checks that rotary settings, where there are some, are of the form that [`Config::rope`] reads.
+    ///
+    /// # Errors
+    /// Anything but an object, or one that has settings for each kind of layer.
+    pub fn check_rope(&self) -> Result<()> {
+        for group in ["rope_parameters", "rope_scaling"] {
+            let Some(value) = self.get(group) else { continue };
+            let settings = value.as_object().ok_or_else(|| Error::Weights(format!("the config's `{group}` is {value}, not an object")))?;
+            if let Some((kind, _)) = settings.iter().find(|(_, v)| v.is_object()) {
+                let what = format!("the config's `{group}` has settings of its own for `{kind}`; only one set for all layers is supported");
+                return Err(Error::Unsupported(what));
+            }
+        }
+        Ok(())
     }
 }
 

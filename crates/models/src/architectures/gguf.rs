@@ -9,7 +9,7 @@ use pellucid_core::{Error, Result, TensorInfo, WeightStore};
 use serde_json::{Map, Value as Json, json};
 
 use super::{ARCHITECTURES, Config, Entry};
-use crate::weights::Gguf;
+use crate::weights::{Gguf, Value};
 
 /// How GGUF files name an architecture and its tensors.
 pub struct GgufNames {
@@ -59,9 +59,9 @@ fn config(gguf: &Gguf, entry: &Entry, names: &GgufNames) -> Result<Config> {
         if *needed == Needed::No && !gguf.has(&metadata) {
             continue;
         }
-        let value = gguf.get_u64(&metadata).map(Json::from).or_else(|_| gguf.get_f64(&metadata).map(Json::from))?;
-        config.insert((*key).into(), value);
+        config.insert((*key).into(), number(gguf, &metadata)?);
     }
+    check_rotary_dims(gguf, names.architecture)?;
     let table =
         gguf.info("token_embd.weight").ok_or_else(|| Error::Weights("tensor `token_embd.weight` is missing from the weights".into()))?;
     config.insert("vocab_size".into(), json!(table.matrix().0));
@@ -74,6 +74,36 @@ fn config(gguf: &Gguf, entry: &Entry, names: &GgufNames) -> Result<Config> {
     Config::new(Json::Object(config))
 }
 
+/// A finite number of either kind; JSON would make null of any other.
+fn number(gguf: &Gguf, key: &str) -> Result<Json> {
+    match gguf.metadata().get(key) {
+        Some(Value::U64(n)) => Ok(json!(n)),
+        Some(Value::I64(n)) => Ok(json!(n)),
+        Some(Value::F64(x)) if x.is_finite() => Ok(json!(x)),
+        Some(value) => Err(Error::format(gguf.path(), format!("metadata `{key}` is {value}, not a finite number"))),
+        None => Err(Error::format(gguf.path(), format!("there is no metadata `{key}`"))),
+    }
+}
+
+/// The architectures here that turn heads turn all of a head.
+fn check_rotary_dims(gguf: &Gguf, architecture: &str) -> Result<()> {
+    let key = |name: &str| format!("{architecture}.{name}");
+    if !gguf.has(&key("rope.dimension_count")) {
+        return Ok(());
+    }
+    let dims = gguf.get_usize(&key("rope.dimension_count"))?;
+    let d_head = match gguf.has(&key("attention.key_length")) {
+        true => gguf.get_usize(&key("attention.key_length"))?,
+        false => gguf.get_usize(&key("embedding_length"))? / gguf.get_usize(&key("attention.head_count"))?.max(1),
+    };
+    if dims == d_head {
+        return Ok(());
+    }
+    let what =
+        format!("metadata `{}` is {dims}, but heads have {d_head} numbers; only whole heads are turned here", key("rope.dimension_count"));
+    Err(Error::format(gguf.path(), what))
+}
+
 fn rope_scaling(gguf: &Gguf, architecture: &str) -> Result<Option<Json>> {
     if let Some(info) = gguf.info(ROPE_FACTORS) {
         let (rows, columns) = info.matrix();
@@ -84,16 +114,20 @@ fn rope_scaling(gguf: &Gguf, architecture: &str) -> Result<Option<Json>> {
         gguf.read_rows(ROPE_FACTORS, 0..1, &mut factors)?;
         return Ok(Some(json!({"rope_type": "factors", "factors": factors})));
     }
-    let key = |name: &str| format!("{architecture}.rope.scaling.{name}");
-    if !gguf.has(&key("type")) {
-        return Ok(None);
-    }
-    let kind = gguf.get_str(&key("type"))?;
+    let key = |name: &str| format!("{architecture}.rope.{name}");
+    let factor = ["scaling.factor", "scale_linear"].map(key).into_iter().find(|k| gguf.has(k));
+    let kind = match gguf.has(&key("scaling.type")) {
+        true => gguf.get_str(&key("scaling.type"))?,
+        // Older files give a factor alone.
+        false if factor.is_some() => "linear",
+        false => return Ok(None),
+    };
     let mut scaling = json!({"rope_type": if kind == "none" { "default" } else { kind }});
-    for (ours, theirs) in [("factor", "factor"), ("original_max_position_embeddings", "original_context_length")] {
-        if gguf.has(&key(theirs)) {
-            scaling[ours] = json!(gguf.get_f64(&key(theirs)).or_else(|_| gguf.get_u64(&key(theirs)).map(|n| n as f64))?);
-        }
+    if let Some(factor) = factor {
+        scaling["factor"] = number(gguf, &factor)?;
+    }
+    if gguf.has(&key("scaling.original_context_length")) {
+        scaling["original_max_position_embeddings"] = number(gguf, &key("scaling.original_context_length"))?;
     }
     Ok(Some(scaling))
 }

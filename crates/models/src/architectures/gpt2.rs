@@ -1,7 +1,9 @@
 //! GPT-2 (Radford et al. 2019): learned positions, layer norms before attention and feed-forward, GELU (tanh form), one stored matrix for
 //! queries, keys and values; matrices stored `[inputs, outputs]`.
 //!
-//!     x ← x + P·attention(Q·n₁(x), K·n₁(x), V·n₁(x))        x ← x + P'·gelu(F·n₂(x))
+//! ```text
+//! x ← x + P·attention(Q·n₁(x), K·n₁(x), V·n₁(x))        x ← x + P'·gelu(F·n₂(x))
+//! ```
 
 use pellucid_core::{
     Activation, Error, Result,
@@ -70,10 +72,10 @@ struct Gpt2 {
 
 impl Gpt2 {
     fn new(config: &Config) -> Result<Self> {
-        let (d, layers, heads) = (config.size("n_embd")?, config.size("n_layer")?, config.size("n_head")?);
+        let (d, layers, heads) = (config.size("n_embd")?, config.layers("n_layer")?, config.heads_or("n_head", None)?);
         let d_head = config.divide(("n_embd", d), ("n_head", heads))?;
         let (d_ff, vocabulary, context) = (config.size_or("n_inner", 4 * d)?, config.size("vocab_size")?, config.size("n_positions")?);
-        let epsilon = config.number_or("layer_norm_epsilon", 1e-5)?;
+        let epsilon = config.epsilon_or("layer_norm_epsilon", 1e-5)?;
         if config.flag_or("add_cross_attention", false)? {
             return Err(Error::Unsupported("this gpt2 model has cross-attention (`add_cross_attention`), which is not supported".into()));
         }

@@ -1,8 +1,10 @@
 //! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the Pythia models among them: rotary positions on a part of each head, one stored matrix
 //! for queries, keys and values (a head at a time), residuals side by side or one after the other.
 //!
-//!     parallel    x ← x + O·attention(n₁(x)) + F'·gelu(F·n₂(x))
-//!     sequential  x ← x + O·attention(n₁(x))        x ← x + F'·gelu(F·n₂(x))
+//! ```text
+//! parallel    x ← x + O·attention(n₁(x)) + F'·gelu(F·n₂(x))
+//! sequential  x ← x + O·attention(n₁(x))        x ← x + F'·gelu(F·n₂(x))
+//! ```
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
@@ -40,12 +42,13 @@ struct GptNeoX {
 
 impl GptNeoX {
     fn new(config: &Config) -> Result<Self> {
-        let (d, layers, heads) = (config.size("hidden_size")?, config.size("num_hidden_layers")?, config.size("num_attention_heads")?);
+        let (d, layers, heads) =
+            (config.size("hidden_size")?, config.layers("num_hidden_layers")?, config.heads_or("num_attention_heads", None)?);
         let d_head = config.divide(("hidden_size", d), ("num_attention_heads", heads))?;
         let (d_ff, vocabulary) = (config.size("intermediate_size")?, config.size("vocab_size")?);
-        let epsilon = config.number_or("layer_norm_eps", 1e-5)?;
+        let epsilon = config.epsilon_or("layer_norm_eps", 1e-5)?;
         let bias = config.flag_or("attention_bias", true)?;
-        let fraction = ["partial_rotary_factor", "rotary_pct"].iter().find_map(|k| config.rope(k)).and_then(|v| v.as_f64()).unwrap_or(0.25);
+        let fraction = config.rope_first_number_or(&["partial_rotary_factor", "rotary_pct"], 0.25)?;
         let dims = (d_head as f64 * fraction) as usize;
         let block = |l: usize| {
             let p = format!("gpt_neox.layers.{l}");

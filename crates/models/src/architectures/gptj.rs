@@ -1,7 +1,9 @@
 //! GPT-J (Wang and Komatsuzaki 2021): one layer norm, attention and feed-forward side by side, rotary positions on the first numbers of each
 //! head in neighbouring pairs, untied unembedding with bias.
 //!
-//!     x ← x + O·attention(rotate(Q·n(x)), rotate(K·n(x)), V·n(x)) + F'·gelu(F·n(x))
+//! ```text
+//! x ← x + O·attention(rotate(Q·n(x)), rotate(K·n(x)), V·n(x)) + F'·gelu(F·n(x))
+//! ```
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
@@ -37,10 +39,10 @@ struct GptJ {
 
 impl GptJ {
     fn new(config: &Config) -> Result<Self> {
-        let (d, layers, heads) = (config.size("n_embd")?, config.size("n_layer")?, config.size("n_head")?);
+        let (d, layers, heads) = (config.size("n_embd")?, config.layers("n_layer")?, config.heads_or("n_head", None)?);
         let d_head = config.divide(("n_embd", d), ("n_head", heads))?;
         let (d_ff, vocabulary) = (config.size_or("n_inner", 4 * d)?, config.size("vocab_size")?);
-        let epsilon = config.number_or("layer_norm_epsilon", 1e-5)?;
+        let epsilon = config.epsilon_or("layer_norm_epsilon", 1e-5)?;
         let block = |l: usize| {
             let p = format!("transformer.h.{l}");
             let attention = |name: &str| Linear::new(&format!("{p}.attn.{name}"), d, d);

@@ -1,7 +1,9 @@
 //! Llama (Touvron et al. 2023, arXiv 2302.13971): RMS norms before attention and feed-forward, rotary positions, gated feed-forward,
 //! grouped heads. SmolLM2, Mistral-shaped and most open decoders are this.
 //!
-//!     x ← x + O·attention(rotate(Q·n₁(x)), rotate(K·n₁(x)), V·n₁(x))        x ← x + D·(silu(G·n₂(x)) ⊙ U·n₂(x))
+//! ```text
+//! x ← x + O·attention(rotate(Q·n₁(x)), rotate(K·n₁(x)), V·n₁(x))        x ← x + D·(silu(G·n₂(x)) ⊙ U·n₂(x))
+//! ```
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
@@ -78,15 +80,16 @@ pub(super) struct Llama {
 impl Llama {
     /// `qkv_bias`, `o_bias`: which projections carry a bias.
     pub(super) fn new(config: &Config, qkv_bias: bool, o_bias: bool) -> Result<Self> {
-        let (d, layers, heads) = (config.size("hidden_size")?, config.size("num_hidden_layers")?, config.size("num_attention_heads")?);
-        let kv_heads = config.size_or("num_key_value_heads", heads)?;
+        let (d, layers, heads) =
+            (config.size("hidden_size")?, config.layers("num_hidden_layers")?, config.heads_or("num_attention_heads", None)?);
+        let kv_heads = config.heads_or("num_key_value_heads", heads)?;
         config.divide(("num_attention_heads", heads), ("num_key_value_heads", kv_heads))?;
         let d_head = match config.get("head_dim") {
             Some(_) => config.size("head_dim")?,
             None => config.divide(("hidden_size", d), ("num_attention_heads", heads))?,
         };
         let (d_ff, vocabulary) = (config.size("intermediate_size")?, config.size("vocab_size")?);
-        let epsilon = config.number_or("rms_norm_eps", 1e-6)?;
+        let epsilon = config.epsilon_or("rms_norm_eps", 1e-6)?;
         let mlp_bias = config.flag_or("mlp_bias", false)?;
         let block = |l: usize| {
             let p = format!("model.layers.{l}");

@@ -11,22 +11,34 @@ use pellucid_core::{Error, Result, RotaryLayout, model::Rotary};
 
 use super::config::Config;
 
+/// Wider than the head of any real model; a frequency is kept for every pair of its numbers.
+const WIDEST_HEAD: usize = 1 << 16;
+
 /// Rotary embedding of the first `dims` numbers of heads of width `d_head`.
 ///
 /// # Errors
 /// An odd or too large `dims`, a scaling of an unknown type or without its numbers.
 pub(super) fn rotary(config: &Config, layout: RotaryLayout, d_head: usize, dims: usize, default_base: f64) -> Result<Rotary> {
-    if dims == 0 || dims % 2 == 1 || dims > d_head {
-        return Err(Error::Weights(format!("rotary embedding of {dims} numbers of a head of {d_head}: it takes an even number of them")));
+    config.check_rope()?;
+    if d_head > WIDEST_HEAD {
+        return Err(Error::Weights(format!("a head of {d_head} numbers is wider than any real one; at most {WIDEST_HEAD} are possible")));
     }
-    let base = ["rope_theta", "rotary_emb_base"].iter().find_map(|k| config.rope(k)).and_then(|v| v.as_f64()).unwrap_or(default_base);
-    if !(base > 1.0 && base.is_finite()) {
-        return Err(Error::Weights(format!("the config's rotary base is {base}, not a number above 1")));
+    if dims == 0 || dims % 2 == 1 || dims > d_head {
+        return Err(Error::Weights(format!(
+            "rotary embedding of {dims} numbers of a head of {d_head}: it takes an even number of them, at least 2 and at most all"
+        )));
+    }
+    let base = config.rope_first_number_or(&["rope_theta", "rotary_emb_base"], default_base)?;
+    if base <= 1.0 {
+        return Err(Error::Weights(format!("the config's rotary base (`rope_theta`) is {base}, not a number above 1")));
     }
     let plain: Vec<f64> = (0..dims / 2).map(|i| base.powf(-2.0 * i as f64 / dims as f64)).collect();
-    let kind = ["rope_type", "type"].iter().find_map(|k| config.rope(k)).and_then(|v| v.as_str()).unwrap_or("default");
+    let kind = match ["rope_type", "type"].iter().find_map(|k| config.rope(k)) {
+        None => "default",
+        Some(kind) => kind.as_str().ok_or_else(|| Error::Weights(format!("the config's `rope_type` is {kind}, not a name")))?,
+    };
     let mut magnitude = 1.0;
-    let frequencies = match kind {
+    let frequencies: Vec<f64> = match kind {
         "default" => plain,
         "linear" => {
             let factor = positive(config, "factor")?;
@@ -51,13 +63,17 @@ pub(super) fn rotary(config: &Config, layout: RotaryLayout, d_head: usize, dims:
             return Err(Error::Unsupported(format!("rotary scaling `{other}` is not supported; there are {known}")));
         }
     };
+    if !(magnitude > 0.0 && frequencies.iter().all(|f| f.is_finite())) {
+        return Err(Error::Weights(format!("the config's rotary scaling `{kind}` has settings that give no finite frequencies")));
+    }
     Ok(Rotary { dims, layout, frequencies, magnitude, d_head })
 }
 
 fn positive(config: &Config, key: &str) -> Result<f64> {
-    match config.rope(key).and_then(|v| v.as_f64()) {
-        Some(n) if n > 0.0 && n.is_finite() => Ok(n),
-        other => Err(Error::Weights(format!("the config's rotary scaling has `{key}` {other:?}, not a number above 0"))),
+    match config.rope(key).map(|v| (v, v.as_f64())) {
+        Some((_, Some(n))) if n > 0.0 && n.is_finite() => Ok(n),
+        Some((value, _)) => Err(Error::Weights(format!("the config's rotary scaling has `{key}` {value}, not a number above 0"))),
+        None => Err(Error::Weights(format!("the config's rotary scaling has no `{key}`"))),
     }
 }
 

@@ -1,0 +1,71 @@
+//! `pellucid explain`: which parts of a prompt an answer rests on.
+
+mod meaning;
+mod typed;
+
+use std::process::ExitCode;
+
+use pellucid::{Engine, Error, Loaded, Result, explain::Prepared};
+use serde_json::json;
+
+use crate::{output, text};
+use meaning::Meaning;
+pub(crate) use typed::Typed;
+
+pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
+    let asked = typed.meaning()?;
+    let loaded = asked.machine.load()?;
+    let engine = asked.machine.engine(&loaded);
+    let prepared = Prepared::new(&asked.request, &loaded, &engine)?;
+    let question = prepared.question();
+    tracing::info!(tokens = question.prompt.len(), units = question.features.len(), target = ?question.target.tokens, "read");
+    match &asked.outputs {
+        None => estimate(&asked, &prepared, &loaded, &engine)?,
+        Some(outputs) => {
+            check_target_token(outputs.target_token(), &prepared)?;
+            outputs.write(&prepared.explain(&asked.request, &loaded, &engine)?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_target_token(wanted: Option<usize>, prepared: &Prepared) -> Result<()> {
+    let tokens = prepared.question().target.tokens.len();
+    match wanted {
+        Some(token) if token >= tokens => {
+            Err(Error::request(format!("target token {token} is beyond the target, which has {tokens} (counted from 0)")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn gflop(n: f64) -> String {
+    if n < 10.0 { format!("{n:.3}") } else { text::grouped(n.round() as u64) }
+}
+
+/// What it would take, without running it.
+fn estimate(asked: &Meaning, prepared: &Prepared, loaded: &Loaded, engine: &Engine<'_>) -> Result<()> {
+    let cost = prepared.estimate(&asked.request, engine)?;
+    let question = prepared.question();
+    let (method, layers) = (asked.request.method.id(), loaded.model.description().layers);
+    let (units, allowed) = (question.features.len(), engine.memory()?);
+    if asked.json {
+        return output::print_json(&json!({
+            "model": loaded.record.id, "method": method, "compute": engine.compute.name(),
+            "prompt_tokens": question.prompt.len(), "target_tokens": question.target.tokens.len(), "units": units,
+            "copies": cost.copies, "sweeps": cost.sweeps, "rows": cost.rows, "gflop": cost.gflop,
+            "peak_bytes": cost.peak_bytes, "allowed_bytes": allowed,
+        }));
+    }
+    let head = format!("{method} on {} ({}, {layers} layers, {})\n", loaded.record.id, loaded.record.architecture, engine.compute.name());
+    let rows = [
+        ("prompt", format!("{} tokens, {} units to score", text::grouped(question.prompt.len() as u64), text::grouped(units as u64))),
+        ("target", format!("{} tokens", question.target.tokens.len())),
+        ("copies", format!("{} go up, the clean one included", text::grouped(cost.copies as u64))),
+        ("rows", format!("{} through every layer", text::grouped(cost.rows))),
+        ("passes", format!("{} over the model's weights", cost.sweeps)),
+        ("arithmetic", format!("{} GFLOP", gflop(cost.gflop))),
+        ("memory", format!("{} at its peak, on top of the model's files; {} allowed", text::bytes(cost.peak_bytes), text::bytes(allowed))),
+    ];
+    output::print((head + &text::table(&rows, 2, text::columns())).as_bytes())
+}

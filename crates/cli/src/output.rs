@@ -1,0 +1,210 @@
+//! Where results go, in which form, and how they look there.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use anstream::{AutoStream, ColorChoice};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use pellucid::{
+    Attribution, Error, Result,
+    render::{self, ColourDepth, Options, Render, Theme},
+};
+
+use crate::text;
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Colour {
+    fn choice(self) -> ColorChoice {
+        match self {
+            Colour::Auto => AutoStream::choice(&io::stdout()),
+            Colour::Always => ColorChoice::Always,
+            Colour::Never => ColorChoice::Never,
+        }
+    }
+
+    /// Standard output; styles are dropped where they are not wanted.
+    pub(crate) fn stdout(self) -> AutoStream<io::Stdout> {
+        AutoStream::new(io::stdout(), self.choice())
+    }
+
+    /// What the terminal can show, going by what it says of itself.
+    fn depth(self) -> ColourDepth {
+        let says = |name: &str, words: &[&str]| std::env::var(name).is_ok_and(|v| words.iter().any(|w| v.contains(w)));
+        match self.choice() {
+            ColorChoice::Never => ColourDepth::None,
+            _ if says("COLORTERM", &["truecolor", "24bit"]) => ColourDepth::TrueColour,
+            _ if says("TERM", &["256color"]) => ColourDepth::Ansi256,
+            _ => ColourDepth::Ansi16,
+        }
+    }
+}
+
+/// Where results go, as typed.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Write to a file, in the form of its extension; may be repeated; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// The form, whatever the extension [default: terminal]
+    #[arg(long, value_parser = PossibleValuesParser::new(render::forms().iter().map(|f| f.id())))]
+    format: Option<String>,
+    /// JSON on standard output, everything for people on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show the scores of this target token alone, counted from 0
+    #[arg(long, value_name = "I")]
+    target_token: Option<usize>,
+    /// How many of the strongest to list on each side
+    #[arg(long, value_name = "N", default_value_t = Options::default().top)]
+    top: usize,
+    /// Columns [default: the terminal's, else 100]
+    #[arg(long, value_name = "N")]
+    width: Option<usize>,
+    /// Colours: on a terminal, always or never
+    #[arg(long, alias = "color", value_enum, default_value_t, hide_possible_values = true, value_name = "WHEN")]
+    colour: Colour,
+    /// Dark ink on light paper, or the other way round
+    #[arg(long, default_value = "auto", value_parser = crate::args::one_of(["auto", "light", "dark"], theme))]
+    theme: Theme,
+}
+
+/// Where results go, each in its form.
+pub(crate) struct Outputs {
+    /// `None` is standard output.
+    places: Vec<(Option<PathBuf>, &'static dyn Render)>,
+    drawing: Options,
+    colour: Colour,
+}
+
+impl OutputArgs {
+    /// Settles forms and places, and refuses what could not be written in the end.
+    ///
+    /// # Errors
+    /// An unknown extension, a picture for a terminal, a place that cannot be written to.
+    pub(crate) fn meaning(self) -> Result<Outputs> {
+        let named = self.format.as_deref().and_then(render::form);
+        let mut places = self.output.into_iter().map(|path| place(path, named)).collect::<Result<Vec<_>>>()?;
+        let standard = places.iter().filter(|(path, _)| path.is_none()).count();
+        if standard + usize::from(self.json) > 1 || (self.json && places.is_empty() && named.is_some_and(|f| f.id() != "json")) {
+            return Err(Error::request("only one thing can go to standard output; give the others a file with -o"));
+        }
+        if self.json {
+            places.push((None, form("json")));
+        } else if places.is_empty() {
+            places.push((None, named.unwrap_or_else(|| form("terminal"))));
+        }
+        let width = self.width.unwrap_or_else(text::columns);
+        let drawing = Options { width, theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() };
+        let outputs = Outputs { places, drawing, colour: self.colour };
+        outputs.places.iter().try_for_each(|(path, form)| check(path.as_deref(), *form))?;
+        Ok(outputs)
+    }
+}
+
+impl Outputs {
+    /// Which target token is to be shown alone.
+    pub(crate) fn target_token(&self) -> Option<usize> {
+        self.drawing.target_token
+    }
+
+    /// Draws and writes everything; says on standard error which files there are now.
+    ///
+    /// # Errors
+    /// A place that cannot be written to any more.
+    pub(crate) fn write(&self, attribution: &Attribution) -> Result<()> {
+        for (path, form) in &self.places {
+            let terminal = path.is_none() || matches!(self.colour, Colour::Always);
+            let colour = if terminal { self.colour.depth() } else { ColourDepth::None };
+            let drawn = form.render(attribution, &Options { colour, ..self.drawing.clone() })?;
+            match path {
+                None => print(&drawn)?,
+                Some(path) => {
+                    render::write(path, &drawn)?;
+                    note(&format!("wrote {}", path.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line for people, on standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Bytes to standard output.
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+/// A value as JSON to standard output.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
+    print(format!("{value:#}\n").as_bytes())
+}
+
+/// The library's error for a failed write to standard output.
+pub(crate) fn written(done: io::Result<()>) -> Result<()> {
+    done.map_err(|e| Error::io("cannot write to", "standard output", e))
+}
+
+fn place(path: PathBuf, named: Option<&'static dyn Render>) -> Result<(Option<PathBuf>, &'static dyn Render)> {
+    if path == Path::new("-") {
+        return Ok((None, named.unwrap_or_else(|| form("terminal"))));
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    let form = named.or_else(|| render::form(extension)).ok_or_else(|| {
+        let known: Vec<_> = render::forms().iter().flat_map(|f| f.extensions()).map(|e| format!(".{e}")).collect();
+        Error::request(format!("{}: no form goes by this extension; use one of {}, or --format", path.display(), known.join(" ")))
+    })?;
+    Ok((Some(path), form))
+}
+
+/// Whether something can be written, found out before the work is done.
+fn check(path: Option<&Path>, form: &dyn Render) -> Result<()> {
+    let Some(path) = path else {
+        return match form.binary() && io::stdout().is_terminal() {
+            true => Err(Error::request(format!("{} is no text for a terminal; name a file with -o", form.id()))),
+            false => Ok(()),
+        };
+    };
+    let refused = |e| Error::io("cannot write", path, e);
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(refused(io::ErrorKind::IsADirectory.into())),
+        Ok(found) if found.is_file() => OpenOptions::new().append(true).open(path).map(drop).map_err(refused).and_then(|()| beside(path)),
+        Ok(_) => Ok(()), // a device or a pipe: opening it might wait
+        Err(_) => beside(path),
+    }
+}
+
+/// Results are written beside their place and renamed: the folder must take a new file.
+fn beside(path: &Path) -> Result<()> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(folder).map(drop).map_err(|e| Error::io("cannot write", &path, e))
+}
+
+fn form(name: &str) -> &'static dyn Render {
+    render::form(name).expect("a form that is always there")
+}
+
+fn theme(name: &str) -> Theme {
+    match name {
+        "light" => Theme::Light,
+        "dark" => Theme::Dark,
+        _ => Theme::Auto,
+    }
+}
