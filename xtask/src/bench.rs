@@ -156,50 +156,57 @@ fn peer(args: &Args, python: &PathBuf, mode: &str) -> Result<f64> {
     json["seconds_total"].as_f64().context("bench/peers.py printed no seconds_total")
 }
 
+/// Prompts of 64 to 2,048 tokens. Of long ones only every so many tokens are suppressed, and the whole is reckoned from the arithmetic.
 fn lengths(args: &Args, loaded: &Loaded) -> Result<()> {
-    println!("tokens  seconds    GFLOP  GFLOP/s  sweeps");
+    const ENOUGH: f64 = 2500.0;
+    println!("tokens  every  seconds run  GFLOP/s  whole GFLOP  whole seconds (reckoned)");
     for tokens in [64, 128, 256, 512, 1024, 2048] {
-        let (seconds, cost) = timed(args, loaded, &question(loaded, tokens))?;
-        println!("{tokens:>6} {seconds:>8.2} {:>8.0} {:>8.0} {:>7}", cost.gflop, cost.gflop / seconds, cost.sweeps);
+        let all = question(loaded, tokens);
+        let whole = Atman::default().estimate(&Engine::new(&loaded.model), &all)?.gflop;
+        let step = (whole / ENOUGH).ceil() as usize;
+        let (seconds, cost) = timed(args, loaded, &every(&all, step))?;
+        let rate = cost.gflop / seconds;
+        println!("{tokens:>6} {step:>6} {seconds:>12.2} {rate:>8.0} {whole:>12.0} {:>14.1}", whole / rate);
     }
     Ok(())
 }
 
-/// Sentences of a document of 2,000 tokens, against its tokens (those are estimated from a run of every eighth).
+fn every(question: &Question, step: usize) -> Question {
+    Question { features: question.features.iter().step_by(step).cloned().collect(), ..question.clone() }
+}
+
+/// Automatic units of a document of 2,000 tokens, against its tokens (reckoned from a run of every 64th).
 fn document(args: &Args, loaded: &Loaded) -> Result<()> {
     const TOKENS: usize = 2000;
     let tokenizer = loaded.tokenizer.as_ref().context("this model has no tokenizer")?;
     let paragraph = "The committee met on Tuesday. It heard from the engineers, who had measured the bridge twice. Nobody agreed on the cost! \
-                     A second report was promised, and the chair thanked everyone for coming. ";
-    let text = paragraph.repeat(1 + TOKENS / 30);
+                     A second report was promised, and the chair thanked everyone for coming. What it will say is anybody's guess.\n\n";
+    let text = paragraph.repeat(TOKENS / 30);
     let mut encoded = tokenizer.encode(&text, true)?;
     encoded.ids.truncate(TOKENS);
     encoded.spans.truncate(TOKENS);
     let end = encoded.spans.last().cloned().flatten().context("the last token covers no text")?.end;
-    let text = &text[..end];
-    let mut base = question(loaded, 8);
-    base.prompt = encoded.ids.iter().map(|id| Symbol::Token(*id)).collect();
-    let asked = |granularity: units::Granularity| -> Result<Question> {
-        let found = units::units(text, &encoded.spans, &[], &granularity)?;
-        let features = found.units.into_iter().map(|u| FeaturePositions { part: Part::Prompt, positions: u.tokens }).collect();
-        Ok(Question { features, ..base.clone() })
+    let base = Question { prompt: encoded.ids.iter().map(|id| Symbol::Token(*id)).collect(), ..question(loaded, 8) };
+    let cut = |granularity: units::Granularity| -> Result<(Question, String)> {
+        let found = units::units(&text[..end], &encoded.spans, &[], &granularity)?;
+        let covered = found.units.into_iter().filter(|u| !u.tokens.is_empty());
+        let features = covered.map(|u| FeaturePositions { part: Part::Prompt, positions: u.tokens }).collect();
+        Ok((Question { features, ..base.clone() }, found.granularity.to_string()))
     };
-    let auto = asked(units::Granularity::Auto)?;
-    let tokens = asked(units::Granularity::Token)?;
+    let (auto, chosen) = cut(units::Granularity::Auto)?;
+    let (tokens, _) = cut(units::Granularity::Token)?;
     let (seconds, cost) = timed(args, loaded, &auto)?;
-    println!("auto: {} units, {} rows, {:.0} GFLOP, {seconds:.1} s", auto.features.len(), cost.rows, cost.gflop);
-    let engine = Engine::new(&loaded.model);
-    let whole = Atman::default().estimate(&engine, &tokens)?;
-    let some = Question { features: tokens.features.iter().step_by(8).cloned().collect(), ..tokens.clone() };
-    let (some_seconds, some_cost) = timed(args, loaded, &some)?;
-    let estimated = some_seconds * whole.gflop / some_cost.gflop;
+    println!("auto: {} units ({chosen}), {} rows, {:.0} GFLOP, {seconds:.1} s", auto.features.len(), cost.rows, cost.gflop);
+    let whole = Atman::default().estimate(&Engine::new(&loaded.model), &tokens)?;
+    let (some_seconds, some_cost) = timed(args, loaded, &every(&tokens, 64))?;
+    let reckoned = some_seconds * whole.gflop / some_cost.gflop;
     println!(
-        "tokens: {} units, {} rows, {:.0} GFLOP, {estimated:.0} s (from a run of every eighth)",
+        "tokens: {} units, {} rows, {:.0} GFLOP, {reckoned:.0} s (reckoned from every 64th)",
         tokens.features.len(),
         whole.rows,
         whole.gflop
     );
-    println!("auto costs {:.4} of the time, {:.4} of the arithmetic", seconds / estimated, cost.gflop / whole.gflop);
+    println!("auto costs 1/{:.0} of the time, 1/{:.0} of the arithmetic", reckoned / seconds, whole.gflop / cost.gflop);
     Ok(())
 }
 

@@ -6,18 +6,12 @@ use std::{env, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-/// Steps in order of how soon they find something.
-const STEPS: &[(&str, &[&str], &[(&str, &str)])] = &[
-    ("format", &["fmt", "--all", "--check"], &[]),
-    ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[]),
-    ("docs", &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")]),
-    ("tests", &["test", "--workspace", "--quiet"], &[("INSTA_UPDATE", "no")]),
-];
-
 pub(crate) fn run() -> Result<()> {
-    for (name, arguments, variables) in STEPS {
-        step(name, arguments, variables)?;
-    }
+    // In order of how soon they find something.
+    step("format", &["fmt", "--all", "--check"], &[])?;
+    step("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
+    step("docs", &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    step("tests", &["test", "--workspace", "--quiet"], &[("INSTA_UPDATE", "no")])?;
     if Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
         step("licences", &["deny", "--offline", "check", "bans", "licenses", "sources"], &[])?;
     } else {

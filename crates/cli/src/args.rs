@@ -76,7 +76,7 @@ impl Machine {
 /// Finds (or fetches) and opens a model.
 pub(crate) fn fetch(id: &str, offline: bool) -> Result<Loaded> {
     let begin = Instant::now();
-    let loaded = load(id, &Options { offline, progress: &Bar::new(), ..Options::default() })?;
+    let loaded = load(id, &Options { offline, progress: &Bar::new(), ..Options::default() }).map_err(interrupt::or)?;
     tracing::info!(model = id, architecture = loaded.record.architecture, ms = begin.elapsed().as_millis(), "opened");
     Ok(loaded)
 }
@@ -85,17 +85,17 @@ pub(crate) fn fetch(id: &str, offline: bool) -> Result<Loaded> {
 pub(crate) fn one_of<T: Clone + Send + Sync + 'static, const N: usize>(
     names: [&'static str; N],
     read: fn(&str) -> T,
-) -> impl TypedValueParser<Value = T> + Clone {
+) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(names).map(move |name| read(&name))
 }
 
 /// A value parser for the four control modes.
-pub(crate) fn modes() -> impl TypedValueParser<Value = Mode> + Clone {
+pub(crate) fn modes() -> impl TypedValueParser<Value = Mode> {
     one_of(Mode::ALL.map(Mode::name), |name| name.parse().expect("the names are the modes' own"))
 }
 
 /// A value parser for how partly covered tokens are treated.
-pub(crate) fn overlaps() -> impl TypedValueParser<Value = Overlap> + Clone {
+pub(crate) fn overlaps() -> impl TypedValueParser<Value = Overlap> {
     one_of(["partial", "complete"], |name| name.parse().expect("these are the two"))
 }
 

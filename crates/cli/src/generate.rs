@@ -50,21 +50,8 @@ pub(crate) struct Typed {
     /// Run without control, too, and show both side by side
     #[arg(long, requires = "control", help_heading = "Control")]
     compare: bool,
-    /// At most so many tokens
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..), help_heading = "How it goes on")]
-    tokens: u32,
-    /// 0 takes the likeliest token; higher is livelier
-    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "How it goes on")]
-    temperature: f64,
-    /// Draw from the K likeliest tokens only
-    #[arg(long, value_name = "K", requires = "temperature", help_heading = "How it goes on")]
-    top_k: Option<usize>,
-    /// Draw from the likeliest tokens that together reach P
-    #[arg(long, value_name = "P", requires = "temperature", default_value_t = 1.0, allow_negative_numbers = true, help_heading = "How it goes on")]
-    top_p: f64,
-    /// Where chance begins: the same seed draws the same text
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "How it goes on")]
-    seed: u64,
+    #[command(flatten, next_help_heading = "How it goes on")]
+    drawing: DrawingArgs,
     #[command(flatten, next_help_heading = "Model and machine")]
     model: ModelArgs,
     #[command(flatten, next_help_heading = "Model and machine")]
@@ -74,16 +61,36 @@ pub(crate) struct Typed {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct DrawingArgs {
+    /// At most so many tokens
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens: u32,
+    /// 0 takes the likeliest token; higher is livelier
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    temperature: f64,
+    /// Draw from the K likeliest tokens only
+    #[arg(long, value_name = "K", requires = "temperature")]
+    top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together reach P
+    #[arg(long, value_name = "P", requires = "temperature", default_value_t = 1.0, allow_negative_numbers = true)]
+    top_p: f64,
+    /// Where chance begins: the same seed draws the same text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
 impl Typed {
     fn meaning(self) -> Result<(Machine, Request)> {
-        let sampling = Sampling { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, seed: self.seed }.checked()?;
+        let DrawingArgs { tokens, temperature, top_k, top_p, seed } = self.drawing;
+        let sampling = Sampling { temperature, top_k, top_p, seed }.checked()?;
         let controls = self.control.into_iter().map(|c| ControlSpec { overlap: self.overlap, ..c }).collect();
         let request = Request {
             prompt: self.prompt.meaning()?,
             controls,
             mode: self.mode,
             layers: self.layers.map(|l| l.0),
-            tokens: self.tokens as usize,
+            tokens: tokens as usize,
             sampling,
         };
         Ok((Machine::new(self.model, self.machine), request))

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use pellucid::Error;
+
 static FLAG: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
     let flag = Arc::new(AtomicBool::new(false));
     let set = flag.clone();
@@ -24,4 +26,9 @@ static FLAG: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
 /// Becomes true when the person asks to stop. From the first call on; before it Ctrl-C ends the process (a prompt that is being typed).
 pub(crate) fn flag() -> Arc<AtomicBool> {
     FLAG.clone()
+}
+
+/// What went wrong, unless it went wrong because the person stopped it: Ctrl-C also reaches the programs that we started, and they fail first.
+pub(crate) fn or(error: Error) -> Error {
+    if flag().load(Ordering::Relaxed) { Error::Interrupted } else { error }
 }

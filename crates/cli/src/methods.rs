@@ -47,7 +47,12 @@ fn fits(method: &Entry, loaded: &Loaded) -> Result<()> {
 }
 
 fn tell(method: &Entry, loaded: Option<&Loaded>) -> String {
-    let mut rows = vec![("costs", method.cost.to_owned()), ("promises", method.promise.into()), ("source", method.source.into())];
+    let mut rows = vec![
+        ("needs", method.needs.to_owned()),
+        ("costs", method.cost.to_owned()),
+        ("promises", method.promise.into()),
+        ("source", method.source.into()),
+    ];
     if let Some(loaded) = loaded {
         let verdict = fits(method, loaded).map_or_else(|why| format!("no: {why}"), |()| "yes".into());
         rows.push(("fits", format!("{}: {verdict}", loaded.record.id)));
@@ -56,9 +61,9 @@ fn tell(method: &Entry, loaded: Option<&Loaded>) -> String {
 }
 
 fn record(method: &Entry, loaded: Option<&Loaded>) -> Json {
-    let Entry { id, summary, promise, cost, source, .. } = method;
+    let Entry { id, summary, needs, promise, cost, source, .. } = method;
     let parameters = (method.make)(json!({})).map(|m| m.parameters()).unwrap_or_default();
-    let mut record = json!({ "id": id, "summary": summary, "cost": cost, "promise": promise, "source": source, "parameters": parameters });
+    let mut record = json!({ "id": id, "summary": summary, "needs": needs, "cost": cost, "promise": promise, "source": source, "parameters": parameters });
     if let Some(loaded) = loaded {
         let why_not = fits(method, loaded).err().map(|e| e.to_string());
         record["fits"] = why_not.is_none().into();

@@ -9,7 +9,7 @@ use pellucid::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::{args, output, progress::Bar, text};
+use crate::{args, interrupt, output, progress::Bar, text};
 
 const AFTER: &str = "\
 ID, here and wherever a model is asked for, is one of
@@ -56,7 +56,7 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
         What::List { json: true } => output::print_json(&known().iter().map(entry).collect())?,
         What::List { json: false } => output::print(list().as_bytes())?,
         What::Pull { id } => {
-            let located = locate(&id, &Options { progress: &Bar::new(), ..Options::default() })?;
+            let located = locate(&id, &Options { progress: &Bar::new(), ..Options::default() }).map_err(interrupt::or)?;
             output::print(format!("{}\n", located.path.display()).as_bytes())?;
         }
         What::Show { id, offline, json } => {

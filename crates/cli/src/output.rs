@@ -69,9 +69,9 @@ pub(crate) struct OutputArgs {
     /// How many of the strongest to list on each side
     #[arg(long, value_name = "N", default_value_t = Options::default().top)]
     top: usize,
-    /// Columns [default: the terminal's, else 100]
-    #[arg(long, value_name = "N")]
-    width: Option<usize>,
+    /// Columns, 20 to 1000 [default: the terminal's; 100 in files]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..=1000))]
+    width: Option<u16>,
     /// Colours: on a terminal, always or never
     #[arg(long, alias = "color", value_enum, default_value_t, hide_possible_values = true, value_name = "WHEN")]
     colour: Colour,
@@ -85,6 +85,7 @@ pub(crate) struct Outputs {
     /// `None` is standard output.
     places: Vec<(Option<PathBuf>, &'static dyn Render)>,
     drawing: Options,
+    width: Option<u16>,
     colour: Colour,
 }
 
@@ -105,9 +106,9 @@ impl OutputArgs {
         } else if places.is_empty() {
             places.push((None, named.unwrap_or_else(|| form("terminal"))));
         }
-        let width = self.width.unwrap_or_else(text::columns);
-        let drawing = Options { width, theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() };
-        let outputs = Outputs { places, drawing, colour: self.colour };
+        places.sort_by_key(|(path, _)| path.is_none()); // who reads may go away before the files are written
+        let drawing = Options { theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() };
+        let outputs = Outputs { places, drawing, width: self.width, colour: self.colour };
         outputs.places.iter().try_for_each(|(path, form)| check(path.as_deref(), *form))?;
         Ok(outputs)
     }
@@ -125,9 +126,14 @@ impl Outputs {
     /// A place that cannot be written to any more.
     pub(crate) fn write(&self, attribution: &Attribution) -> Result<()> {
         for (path, form) in &self.places {
-            let terminal = path.is_none() || matches!(self.colour, Colour::Always);
-            let colour = if terminal { self.colour.depth() } else { ColourDepth::None };
-            let drawn = form.render(attribution, &Options { colour, ..self.drawing.clone() })?;
+            // What a file holds does not depend on the terminal it was asked for in.
+            let (width, colour) = match (path, self.colour) {
+                (None, colour) => (text::columns(), colour.depth()),
+                (Some(_), Colour::Always) => (self.drawing.width, self.colour.depth()),
+                (Some(_), _) => (self.drawing.width, ColourDepth::None),
+            };
+            let width = self.width.map_or(width, usize::from);
+            let drawn = form.render(attribution, &Options { width, colour, ..self.drawing.clone() })?;
             match path {
                 None => print(&drawn)?,
                 Some(path) => {

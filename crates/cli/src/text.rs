@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns of the terminal that standard output goes to; 100 where there is none.
 pub(crate) fn columns() -> usize {
-    terminal_size::terminal_size_of(std::io::stdout()).map_or(100, |(width, _)| usize::from(width.0).max(20))
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(100, |(width, _)| usize::from(width.0).clamp(20, 1000))
 }
 
 /// Lines of at most `width` columns, broken at blanks where there are any. Line breaks of the text stay.

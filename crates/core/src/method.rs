@@ -134,6 +134,9 @@ impl Question {
             if feature.positions.is_empty() {
                 return Err(Error::request(format!("feature {i} covers no position")));
             }
+            if let Some((position, _)) = feature.positions.iter().find(|p| feature.part == Part::Target && p.0 < self.prompt.len()) {
+                return Err(Error::request(format!("feature {i} is of the target but covers position {position} of the prompt")));
+            }
             if let Some((position, _)) = feature.positions.iter().find(|p| p.0 >= limit) {
                 return Err(Error::request(format!("feature {i} covers position {position}, outside the input, which has {limit} tokens")));
             }

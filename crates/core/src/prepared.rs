@@ -28,17 +28,22 @@ pub(crate) struct Prepared<T> {
 }
 
 impl<T: Real> Prepared<T> {
-    /// Decodes `parameters` on the current thread pool and lets go of their pages.
+    /// Decodes `parameters` on the current thread pool, each stored number once, and lets go of their pages.
     pub(crate) fn new(parameters: &[Parameter], weights: &dyn WeightStore) -> Result<Self> {
         let mut prepared = Self { linears: HashMap::new(), norms: HashMap::new() };
-        for parameter in parameters {
-            match parameter {
-                Parameter::Linear(l) => drop(prepared.linears.insert(l.key.clone(), linear(l, weights)?)),
-                Parameter::Norm(n) => drop(prepared.norms.insert(n.weight.clone(), norm(n, weights)?)),
-                Parameter::Table(_) => {}
+        let maps = || parameters.iter().filter_map(|p| if let Parameter::Linear(l) = p { Some(l) } else { None });
+        for map in maps() {
+            if !prepared.linears.contains_key(&map.key) {
+                // All parts of one stored matrix are made together.
+                let parts: Vec<&Linear> = maps().filter(|l| l.weight == map.weight).collect();
+                let made = linears(&parts, weights)?;
+                prepared.linears.extend(parts.iter().map(|l| l.key.clone()).zip(made));
             }
         }
         for parameter in parameters {
+            if let Parameter::Norm(n) = parameter {
+                prepared.norms.insert(n.weight.clone(), norm(n, weights)?);
+            }
             parameter.tensors().iter().for_each(|(name, _)| weights.release(name));
         }
         Ok(prepared)
@@ -55,13 +60,18 @@ impl<T: Real> Prepared<T> {
 
 /// Decodes and packs one map.
 pub(crate) fn linear<T: Real>(map: &Linear, weights: &dyn WeightStore) -> Result<PreparedLinear<T>> {
-    let weight = match map.layout {
-        Layout::Outputs => by_outputs(map, weights)?,
-        Layout::Inputs => by_inputs(map, weights)?,
+    Ok(linears(&[map], weights)?.pop().expect("one map in, one out"))
+}
+
+/// Decodes and packs parts of one stored matrix (or the whole, as its only part).
+fn linears<T: Real>(parts: &[&Linear], weights: &dyn WeightStore) -> Result<Vec<PreparedLinear<T>>> {
+    let packed = match parts[0].layout {
+        Layout::Outputs => parts.iter().map(|map| by_outputs(map, weights)).collect::<Result<_>>()?,
+        Layout::Inputs => by_inputs(parts, weights)?,
     };
-    let bias = map.bias.as_deref().map(|name| vector(name, map.stored_outputs, weights)).transpose()?;
-    let bias = bias.map(|all: Vec<T>| map.ranges().into_iter().flat_map(|r| all[r].to_vec()).collect());
-    Ok(PreparedLinear { weight, bias })
+    let whole: Option<Vec<T>> = parts[0].bias.as_deref().map(|name| vector(name, parts[0].stored_outputs, weights)).transpose()?;
+    let bias = |map: &Linear| whole.as_ref().map(|all| map.ranges().into_iter().flat_map(|r| all[r].to_vec()).collect());
+    Ok(packed.into_iter().zip(parts).map(|(weight, map)| PreparedLinear { weight, bias: bias(map) }).collect())
 }
 
 /// Only outputs `wanted` of a map.
@@ -99,20 +109,23 @@ fn stored_runs(ranges: &[Range<usize>], wanted: Range<usize>) -> Vec<Range<usize
     runs
 }
 
-fn by_inputs<T: Real>(map: &Linear, weights: &dyn WeightStore) -> Result<Packed<T>> {
+fn by_inputs<T: Real>(parts: &[&Linear], weights: &dyn WeightStore) -> Result<Vec<Packed<T>>> {
     const BLOCK: usize = 64;
-    let mut packed = Packed::zeros(map.outputs(), map.inputs);
-    let mut stored = vec![0.0; BLOCK.min(map.inputs) * map.stored_outputs];
+    let stored = parts[0];
+    let mut packed: Vec<Packed<T>> = parts.iter().map(|map| Packed::zeros(map.outputs(), map.inputs)).collect();
+    let mut values = vec![0.0; BLOCK.min(stored.inputs) * stored.stored_outputs];
     let mut chosen = Vec::new();
-    for first in (0..map.inputs).step_by(BLOCK) {
-        let count = BLOCK.min(map.inputs - first);
-        let rows = &mut stored[..count * map.stored_outputs];
-        weights.read_rows(&map.weight, first..first + count, rows)?;
-        chosen.clear();
-        for row in rows.chunks_exact(map.stored_outputs) {
-            map.ranges().into_iter().for_each(|r| chosen.extend_from_slice(&row[r]));
+    for first in (0..stored.inputs).step_by(BLOCK) {
+        let count = BLOCK.min(stored.inputs - first);
+        let rows = &mut values[..count * stored.stored_outputs];
+        weights.read_rows(&stored.weight, first..first + count, rows)?;
+        for (map, packed) in parts.iter().zip(&mut packed) {
+            chosen.clear();
+            for row in rows.chunks_exact(stored.stored_outputs) {
+                map.ranges().into_iter().for_each(|r| chosen.extend_from_slice(&row[r]));
+            }
+            packed.set_inputs(first, &chosen);
         }
-        packed.set_inputs(first, &chosen);
     }
     Ok(packed)
 }

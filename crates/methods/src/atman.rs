@@ -33,6 +33,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "atman",
     summary: "suppresses the attention to each unit and measures what the target loses",
+    needs: "attention that can be controlled; no gradients",
     promise: "factor 1 scores exactly 0; a unit after a target token scores 0 there, unless similarity takes along an earlier one",
     cost: "one walk up with a copy a unit; memory of inference plus one row of d_model a carried row",
     source: "Deiseroth et al. 2023, arXiv 2301.08110",

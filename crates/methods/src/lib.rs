@@ -25,6 +25,8 @@ pub struct Entry {
     pub id: &'static str,
     /// One line: what it does.
     pub summary: &'static str,
+    /// What a model must offer.
+    pub needs: &'static str,
     /// What holds for its scores, and is tested.
     pub promise: &'static str,
     /// Passes and memory.

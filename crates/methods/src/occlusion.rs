@@ -24,6 +24,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "occlusion",
     summary: "replaces or deletes each unit and measures what the target loses",
+    needs: "any model that reads tokens",
     promise: "replacing a token by itself scores exactly 0",
     cost: "one walk up with a copy a unit; memory of inference plus one row of d_model a carried row",
     source: "Zeiler and Fergus 2014, arXiv 1311.2901; Li et al. 2016, arXiv 1612.08220",

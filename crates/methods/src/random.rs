@@ -17,6 +17,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "random",
     summary: "scores by chance, as a control for evaluations",
+    needs: "nothing",
     promise: "the same seed gives the same scores; a unit after a target token scores 0 there",
     cost: "one clean copy up",
     source: "none needed",

@@ -151,7 +151,11 @@ impl Prepared {
         let characters = Characters::of(self.reading.text.as_deref().unwrap_or(""));
         let per_target_token = reported(&self.question, &outcome.per_target_token, prompt);
         let per_contrast_token = self.contrast.as_ref().map(|_| reported(&self.question, &outcome.per_contrast_token, prompt));
-        let combined = outcome.combined(request.postprocessing);
+        // Only what is reported counts: under similarity a later token may act on an earlier target through its neighbours.
+        let sum = |rows: &[Vec<Option<f64>>], i: usize| rows.get(i).map_or(0.0, |row| row.iter().flatten().sum());
+        let contrast_rows = per_contrast_token.as_deref().unwrap_or_default();
+        let combined =
+            (0..per_target_token.len()).map(|i| request.postprocessing.apply(sum(&per_target_token, i) - sum(contrast_rows, i))).collect();
         let mut model = loaded.record.clone();
         model.dtype = engine.compute.name().into();
         Attribution {
@@ -339,23 +343,23 @@ fn earlier_target_tokens(target: &Aimed, prompt: usize, features: &mut Vec<Featu
 /// Scores as they are reported: none where a feature does not precede the target token.
 fn reported(question: &Question, scores: &[Vec<f64>], prompt: usize) -> Vec<Vec<Option<f64>>> {
     let precedes = |feature: &FeaturePositions, t: usize| feature.positions.iter().any(|p| p.0 < prompt + t);
-    let row = |(f, row): (&FeaturePositions, &Vec<f64>)| row.iter().enumerate().map(|(t, s)| precedes(f, t).then_some(*s)).collect();
-    question.features.iter().zip(scores).map(row).collect()
+    let rows = question.features.iter().zip(scores);
+    rows.map(|(f, row)| row.iter().enumerate().map(|(t, s)| precedes(f, t).then_some(*s)).collect()).collect()
 }
 
 fn target_tokens(target: &Aimed, clean: &[TokenScore], prompt: usize, tokenizer: Option<&TextTokenizer>) -> Vec<TargetToken> {
     let characters = Characters::of(target.text.as_deref().unwrap_or(""));
-    let token = |(t, ((id, span), score)): (usize, ((&u32, &Option<Range<usize>>), &TokenScore))| TargetToken {
-        id: *id,
-        text: tokenizer.map_or(String::new(), |tokenizer| tokenizer.token_text(*id)),
-        span: span.as_ref().map(|s| characters.span(s)),
+    let token = |(t, score): (usize, &TokenScore)| TargetToken {
+        id: target.ids[t],
+        text: tokenizer.map_or(String::new(), |tokenizer| tokenizer.token_text(target.ids[t])),
+        span: target.spans[t].as_ref().map(|s| characters.span(s)),
         position: prompt + t,
         log_probability: score.log_probability,
         probability: score.log_probability.exp(),
         logit: score.logit,
         rank: score.rank,
     };
-    target.ids.iter().zip(&target.spans).zip(clean).enumerate().map(token).collect()
+    clean.iter().enumerate().map(token).collect()
 }
 
 /// Largest resident size of this process so far, where the system tells.

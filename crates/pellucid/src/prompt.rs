@@ -151,7 +151,8 @@ impl Reading {
         if parts.iter().all(|p| text[p.clone()].trim().is_empty()) {
             return Err(Error::request("nothing is left to explain: the parts named leave out all of the text"));
         }
-        self.explained = if parts == [0..text.len()] { Vec::new() } else { parts };
+        let all = parts.len() == 1 && parts[0].len() == text.len();
+        self.explained = if all { Vec::new() } else { parts };
         Ok(())
     }
 

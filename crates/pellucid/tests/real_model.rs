@@ -62,7 +62,8 @@ fn a_contrast_asks_why_this_and_not_that() {
 
 #[test]
 fn the_sentence_that_answers_a_question_ranks_first() {
-    let document = "The museum opens at nine. Its oldest painting shows a mill. The mill was painted by Jan Visser. Tickets cost eight euros.";
+    let document =
+        "The museum opens at nine. Its oldest painting shows a mill. The mill was painted by Jan Visser. Tickets cost eight euros.";
     let mut ask = Request::new(
         Prompt::Document { document: document.into(), question: "Who painted the mill?".into(), chat: false },
         Box::new(Atman::default()),

@@ -130,7 +130,7 @@ impl Page<'_> {
             return format!("{supports} supports  {opposes} opposes");
         }
         if self.paint.depth == ColourDepth::None {
-            let text = format!("[+supports] [++clearly] [+++strongly], [-opposes] likewise; strongest {high}");
+            let text = format!("[+supports] [++clearly] [+++strongly], [-opposes] likewise; strongest ±{}", high.trim_start_matches('+'));
             return self.plain(Tone::Quiet, &text).join("\n");
         }
         let swatches: String = (-8..=8).map(|i| self.paint.text(Tone::Score(f64::from(i) / 8.0), " ")).collect();

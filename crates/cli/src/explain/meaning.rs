@@ -89,7 +89,8 @@ impl MethodArgs {
     fn meaning(&self) -> Result<Box<dyn Method>> {
         let mut parameters = Map::new();
         for written in &self.set {
-            let (key, value) = written.split_once('=').ok_or_else(|| Error::request(format!("`{written}` sets nothing; write KEY=VALUE")))?;
+            let (key, value) =
+                written.split_once('=').ok_or_else(|| Error::request(format!("`{written}` sets nothing; write KEY=VALUE")))?;
             // A bare word is meant as one.
             parameters.insert(key.into(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
         }

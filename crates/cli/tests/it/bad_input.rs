@@ -182,7 +182,9 @@ fn too_little_memory_is_told_before_anything_is_run() {
 
 #[test]
 fn options_that_exclude_one_another_are_a_usage_error() {
-    for more in [&["--generate", "2"][..], &["--contrast", "x", "--contrast-ids", "1"], &["--chat"], &["--similarity-flat"], &["--threads", "0"]] {
+    for more in
+        [&["--generate", "2"][..], &["--contrast", "x", "--contrast-ids", "1"], &["--chat"], &["--similarity-flat"], &["--threads", "0"]]
+    {
         explain(2, more);
     }
     refused(2, &["explain", "--document", "a.txt"]);

@@ -46,7 +46,8 @@ fn features_carry_character_offsets() {
     let model = TextModel::new();
     let json = json_of(&["explain", "-m", model.path(), "the cat", "--target", " dog", "--units", "word", "--json"]);
     let features = json["features"].as_array().unwrap();
-    let found: Vec<_> = features.iter().map(|f| (f["text"].as_str().unwrap(), f["span"]["start"].as_u64(), f["span"]["end"].as_u64())).collect();
+    let found: Vec<_> =
+        features.iter().map(|f| (f["text"].as_str().unwrap(), f["span"]["start"].as_u64(), f["span"]["end"].as_u64())).collect();
     assert_eq!(found, [("the", Some(0), Some(3)), ("cat", Some(4), Some(7))]);
     assert_eq!(json["target"]["text"], " dog");
     assert_eq!(json["target"]["origin"], "given");
@@ -153,7 +154,19 @@ fn factor_one_scores_exactly_nothing() {
 #[test]
 fn parameters_set_by_name_and_by_flag_are_the_same() {
     let record = |more: &[&str]| json_of(&with(&[more, &["--json"]].concat()))["method"].clone();
-    let flags = ["--factor", "0.3", "--mode", "multiply", "--layers", "0,2..3", "--similarity", "0.5", "--similarity-limit", "2", "--similarity-flat"];
+    let flags = [
+        "--factor",
+        "0.3",
+        "--mode",
+        "multiply",
+        "--layers",
+        "0,2..3",
+        "--similarity",
+        "0.5",
+        "--similarity-limit",
+        "2",
+        "--similarity-flat",
+    ];
     let similarity = r#"similarity={"threshold":0.5,"coupled":false,"limit":2}"#;
     let names = ["--set", "factor=0.3", "--set", "mode=multiply", "--set", "layers=[0,2]", "--set", similarity];
     assert_eq!(record(&flags), record(&names));
@@ -163,9 +176,14 @@ fn parameters_set_by_name_and_by_flag_are_the_same() {
 
 #[test]
 fn memory_given_as_a_size_splits_the_work_and_changes_no_number() {
-    let whole = json_of(&with(&["--json"]));
-    let split = json_of(&with(&["--json", "--max-memory", "3MiB", "--threads", "1"]));
-    let numbers = |json: &serde_json::Value| -> Vec<f64> { json["scores"]["combined"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect() };
+    let alone = ["--json", "--threads", "1"];
+    let peak = json_of(&with(&[&alone[..], &["--estimate"]].concat()))["peak_bytes"].as_u64().unwrap();
+    let less = format!("{}", peak - 1);
+    let (whole, split) = (json_of(&with(&alone)), json_of(&with(&[&alone[..], &["--max-memory", &less]].concat())));
+    assert_eq!((&whole["cost"]["sweeps"], &split["cost"]["sweeps"]), (&1.into(), &2.into()));
+    let numbers = |json: &serde_json::Value| -> Vec<f64> {
+        json["scores"]["combined"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect()
+    };
     for (a, b) in numbers(&whole).iter().zip(numbers(&split)) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }

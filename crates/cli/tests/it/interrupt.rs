@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Read,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -32,13 +32,14 @@ fn ctrl_c_ends_a_fetch_with_130_and_leaves_no_file() {
     let slow = python(folder.path(), &format!("touch '{}'; exec sleep 60", mark.display()));
     let mut command = pellucid();
     command.args(["models", "pull", "smollm2-135m"]).env("PELLUCID_PYTHON", slow).env("PELLUCID_CACHE", &cache);
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stderr(Stdio::piped()).process_group(0).spawn().unwrap();
     let begin = Instant::now();
     while !mark.exists() {
         assert!(begin.elapsed() < Duration::from_secs(30), "pip was never started");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // As a terminal does: to us and to the pip that we started.
+    assert!(Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap().success());
     let status = child.wait().unwrap();
     assert!(begin.elapsed() < Duration::from_secs(40));
     let mut told = String::new();

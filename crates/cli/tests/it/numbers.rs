@@ -49,7 +49,8 @@ fn flags_give_the_reference_s_numbers() {
 
 #[test]
 fn steered_generation_gives_the_reference_s_tokens() {
-    let prompt = ["generate", "-m", GPTJ, "--ids", "116,56,100,30,21,14,97,86,116,98,127,121,105,28", "-n", "10", "--mode", "min-shift-all"];
+    let prompt =
+        ["generate", "-m", GPTJ, "--ids", "116,56,100,30,21,14,97,86,116,98,127,121,105,28", "-n", "10", "--mode", "min-shift-all"];
     for (name, controls) in [
         ("generation/none", &[][..]),
         ("generation/suppress-2-5", &["--control", "2=0", "--control", "5=0.1"]),

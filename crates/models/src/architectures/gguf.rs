@@ -92,15 +92,16 @@ fn check_rotary_dims(gguf: &Gguf, architecture: &str) -> Result<()> {
         return Ok(());
     }
     let dims = gguf.get_usize(&key("rope.dimension_count"))?;
+    let (width, heads) = (gguf.get_usize(&key("embedding_length"))?, gguf.get_usize(&key("attention.head_count"))?);
     let d_head = match gguf.has(&key("attention.key_length")) {
         true => gguf.get_usize(&key("attention.key_length"))?,
-        false => gguf.get_usize(&key("embedding_length"))? / gguf.get_usize(&key("attention.head_count"))?.max(1),
+        false => width / heads.max(1),
     };
     if dims == d_head {
         return Ok(());
     }
-    let what =
-        format!("metadata `{}` is {dims}, but heads have {d_head} numbers; only whole heads are turned here", key("rope.dimension_count"));
+    let name = key("rope.dimension_count");
+    let what = format!("metadata `{name}` is {dims}, but each of the {heads} heads has {d_head} numbers; only whole heads are turned here");
     Err(Error::format(gguf.path(), what))
 }
 

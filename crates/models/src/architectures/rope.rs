@@ -47,7 +47,7 @@ pub(super) fn rotary(config: &Config, layout: RotaryLayout, d_head: usize, dims:
         "llama3" => llama3(config, plain)?,
         "yarn" => {
             let factor = positive(config, "factor")?;
-            magnitude = config.rope_number_or("attention_factor", if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 })?;
+            magnitude = positive_or(config, "attention_factor", if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 })?;
             yarn(config, plain, base, dims, factor)?
         }
         "factors" => {
@@ -63,17 +63,23 @@ pub(super) fn rotary(config: &Config, layout: RotaryLayout, d_head: usize, dims:
             return Err(Error::Unsupported(format!("rotary scaling `{other}` is not supported; there are {known}")));
         }
     };
-    if !(magnitude > 0.0 && frequencies.iter().all(|f| f.is_finite())) {
+    if !frequencies.iter().all(|f| f.is_finite()) {
         return Err(Error::Weights(format!("the config's rotary scaling `{kind}` has settings that give no finite frequencies")));
     }
     Ok(Rotary { dims, layout, frequencies, magnitude, d_head })
 }
 
 fn positive(config: &Config, key: &str) -> Result<f64> {
-    match config.rope(key).map(|v| (v, v.as_f64())) {
-        Some((_, Some(n))) if n > 0.0 && n.is_finite() => Ok(n),
-        Some((value, _)) => Err(Error::Weights(format!("the config's rotary scaling has `{key}` {value}, not a number above 0"))),
+    match config.rope(key) {
+        Some(_) => positive_or(config, key, 1.0),
         None => Err(Error::Weights(format!("the config's rotary scaling has no `{key}`"))),
+    }
+}
+
+fn positive_or(config: &Config, key: &str, default: f64) -> Result<f64> {
+    match config.rope_number_or(key, default)? {
+        n if n > 0.0 => Ok(n),
+        n => Err(Error::Weights(format!("the config's rotary scaling has `{key}` {n}, not a number above 0"))),
     }
 }
 
@@ -94,9 +100,9 @@ fn llama3(config: &Config, plain: Vec<f64>) -> Result<Vec<f64>> {
 /// NTK-by-parts: a ramp over the pairs between those that turn `beta_fast` and `beta_slow` times in the old context.
 fn yarn(config: &Config, plain: Vec<f64>, base: f64, dims: usize, factor: f64) -> Result<Vec<f64>> {
     let context = config.size_or("max_position_embeddings", 2048)? as f64;
-    let old = config.rope_number_or("original_max_position_embeddings", context)?;
+    let old = positive_or(config, "original_max_position_embeddings", context)?;
     let pair = |turns: f64| dims as f64 * (old / (turns * 2.0 * PI)).ln() / (2.0 * base.ln());
-    let (low, high) = (pair(config.rope_number_or("beta_fast", 32.0)?).floor(), pair(config.rope_number_or("beta_slow", 1.0)?).ceil());
+    let (low, high) = (pair(positive_or(config, "beta_fast", 32.0)?).floor(), pair(positive_or(config, "beta_slow", 1.0)?).ceil());
     let (low, mut high) = (low.max(0.0), high.min(dims as f64 - 1.0));
     if low == high {
         high += 0.001;

@@ -68,7 +68,8 @@ fn watch(child: &mut Child, folder: &Path, progress: &dyn Progress) -> Result<Ex
     let mut seen = 0;
     loop {
         if let Some(status) = child.try_wait().map_err(|error| Error::io("cannot wait for pip in", folder, error))? {
-            return Ok(status);
+            // Ctrl-C in a terminal reaches pip, too, and often first.
+            return if progress.interrupted() { Err(Error::Interrupted) } else { Ok(status) };
         }
         if progress.interrupted() {
             let _ = child.kill();
