@@ -1,9 +1,11 @@
 //! Speed and memory: what README quotes. Every figure is printed with the ratio to something measured in the same run.
 //!
-//!     cargo run --release -p xtask -- bench atman --peer PYTHON     exact AtMan of 256 tokens, against bench/peers.py
-//!     cargo run --release -p xtask -- bench lengths                 cost against the length of the prompt
-//!     cargo run --release -p xtask -- bench document                `auto` units against tokens on 2,000 tokens
-//!     cargo run --release -p xtask -- bench big --model FILE        a model larger than memory
+//! ```text
+//! cargo run --release -p xtask -- bench atman --peer PYTHON     exact AtMan of 256 tokens, against bench/peers.py
+//! cargo run --release -p xtask -- bench lengths                 cost against the length of the prompt
+//! cargo run --release -p xtask -- bench document                `auto` units against tokens on 2,000 tokens
+//! cargo run --release -p xtask -- bench big --model FILE        a model larger than memory
+//! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
 

@@ -29,7 +29,7 @@ impl Similarity {
         Self { threshold, coupled: true, limit: None }
     }
 
-    /// Neighbours of position `i` with their factors; `cosines` is row i of [`cosines`], `f` the factor of i itself.
+    /// Neighbours of position `i` with their factors; `cosines` is row i of [`Directions::cosines`], `f` the factor of i itself.
     pub fn neighbours(&self, i: usize, cosines: &[f64], f: f64) -> Vec<(usize, f64)> {
         let mut near: Vec<usize> = (0..cosines.len()).filter(|&j| j != i && cosines[j] >= self.threshold).collect();
         if let Some(limit) = self.limit {

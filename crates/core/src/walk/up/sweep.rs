@@ -1,0 +1,197 @@
+//! Sweeps over the layers: every document, then every copy, through one block after the other.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    Answer, Ascent, Ask, Copy, Document, Readout,
+    segment::{Segment, Tile, check, end, first_change, note, pieces, tiles},
+    vocabulary::{Found, Row},
+};
+use crate::{
+    Error, Result,
+    engine::Engine,
+    model::Parameter,
+    pass::fast::{Element, FastPass, Memory, Piece, RotaryTables},
+    prepared::Prepared,
+    walk::plan::{Estimate, Needs, TILE_ROWS, sweeps},
+};
+
+/// Everything that goes up, and what is asked of it.
+pub(super) struct Walk<'a, T> {
+    pub(super) engine: &'a Engine<'a>,
+    pub(super) readout: Readout,
+    documents: Vec<Segment<'a>>,
+    copies: Vec<Segment<'a>>,
+    document_asks: Vec<&'a [Ask]>,
+    copy_asks: Vec<&'a [Ask]>,
+    rotary: RotaryTables<T>,
+}
+
+impl<'a, T: Element> Walk<'a, T> {
+    pub(super) fn new(engine: &'a Engine<'a>, documents: &'a [Document], copies: &'a [Copy], readout: Readout) -> Result<Self> {
+        let mut clean = Vec::new();
+        for document in documents {
+            check(engine, &document.symbols, &document.asks)?;
+            clean.push(Segment {
+                document: None,
+                symbols: &document.symbols,
+                carried: 0..document.symbols.len(),
+                control: &document.control,
+                asked: Vec::new(),
+                tokens: Vec::new(),
+            });
+            document.asks.iter().for_each(|a| note(clean.last_mut().expect("just pushed"), a));
+        }
+        let mut changed = Vec::new();
+        for copy in copies {
+            let document = documents
+                .get(copy.document)
+                .ok_or_else(|| Error::request(format!("a copy is of document {}, there are {}", copy.document, documents.len())))?;
+            let symbols = copy.symbols.as_ref().unwrap_or(&document.symbols);
+            check(engine, symbols, &copy.asks)?;
+            let start =
+                if engine.share_prefix && engine.model.description().causal { first_change(document, symbols, &copy.control) } else { 0 };
+            let mut segment = Segment {
+                document: Some(copy.document),
+                symbols,
+                carried: start..start,
+                control: &copy.control,
+                asked: Vec::new(),
+                tokens: Vec::new(),
+            };
+            for ask in &copy.asks {
+                // What a copy is asked about rows before its first change, its document answers.
+                note(if ask.position < start { &mut clean[copy.document] } else { &mut segment }, ask);
+            }
+            segment.carried = start..end(engine, &segment);
+            changed.push(segment);
+        }
+        let positions = clean.iter().chain(&changed).map(|s| s.symbols.len()).max().unwrap_or(0);
+        let (document_asks, copy_asks) = (documents.iter().map(|d| &*d.asks).collect(), copies.iter().map(|c| &*c.asks).collect());
+        Ok(Self { engine, readout, documents: clean, copies: changed, document_asks, copy_asks, rotary: RotaryTables::new(positions) })
+    }
+
+    /// Sweeps as ranges of copies, and what they take.
+    pub(super) fn plan(&self) -> Result<(Vec<Range<usize>>, Estimate)> {
+        let engine = self.engine;
+        let clean: Vec<usize> = self.documents.iter().map(Segment::rows).collect();
+        let rows: Vec<usize> = self.copies.iter().map(Segment::rows).collect();
+        let longest = clean.iter().chain(&rows).copied().max().unwrap_or(0);
+        let needs = Needs::of(engine.model.architecture(), engine.compute, &clean, longest);
+        let sweeps = sweeps(&rows, needs, engine.memory()?)?;
+        let (flops, description) = (engine.flops(), engine.model.description());
+        let cost = |segments: &[Segment<'_>]| -> f64 {
+            segments.iter().map(|s| flops.segment(description, s.carried.clone(), s.symbols.len(), s.asked.len())).sum()
+        };
+        let widest = sweeps.iter().map(|s| rows[s.clone()].iter().sum::<usize>()).max().unwrap_or(0);
+        let estimate = Estimate {
+            copies: clean.len() * sweeps.len() + rows.len(),
+            rows: (clean.iter().sum::<usize>() * sweeps.len() + rows.iter().sum::<usize>()) as u64,
+            sweeps: sweeps.len(),
+            gflop: (cost(&self.documents) * sweeps.len() as f64 + cost(&self.copies)) / 1e9,
+            peak_bytes: needs.fixed + needs.per_row * widest as u64,
+        };
+        Ok((sweeps, estimate))
+    }
+
+    pub(super) fn run(&self) -> Result<Ascent> {
+        let (sweeps, cost) = self.plan()?;
+        let layers = self.engine.model.description().layers as u64;
+        self.engine.progress.begin("explaining", cost.rows * layers);
+        let done = self.run_sweeps(&sweeps);
+        self.engine.progress.end();
+        let (documents, copies) = done?;
+        let answers = |found: &Found, asks: &[&[Ask]], segments: &[Segment<'_>]| -> Vec<Vec<Answer>> {
+            (0..segments.len()).map(|i| asks[i].iter().map(|a| self.answer(a, &segments[i], &found[i], &documents)).collect()).collect()
+        };
+        Ok(Ascent {
+            documents: answers(&documents, &self.document_asks, &self.documents),
+            copies: answers(&copies, &self.copy_asks, &self.copies),
+            cost,
+        })
+    }
+
+    fn run_sweeps(&self, sweeps: &[Range<usize>]) -> Result<(Found, Found)> {
+        let mut documents = Vec::new();
+        let mut copies = Vec::new();
+        for (i, sweep) in sweeps.iter().enumerate() {
+            tracing::debug!("sweep {} of {}: {} documents, {} copies", i + 1, sweeps.len(), self.documents.len(), sweep.len());
+            let (clean, changed) = self.sweep(&self.copies[sweep.clone()])?;
+            documents = clean;
+            copies.extend(changed);
+        }
+        Ok((documents, copies))
+    }
+
+    fn answer(&self, ask: &Ask, segment: &Segment<'_>, found: &[Row], documents: &Found) -> Answer {
+        let (segment, found) = match segment.document {
+            Some(d) if ask.position < segment.carried.start => (&self.documents[d], &documents[d][..]),
+            _ => (segment, found),
+        };
+        let row = &found[segment.asked.binary_search(&ask.position).expect("every ask was noted when the walk was made")];
+        let score = |token: &u32| row.scores.iter().find(|s| s.0 == *token).expect("every token asked for was scored").1;
+        Answer { tokens: ask.tokens.iter().map(score).collect(), logits: row.logits.clone() }
+    }
+
+    /// One pass over the layers with the documents and some of the copies.
+    fn sweep(&self, copies: &[Segment<'a>]) -> Result<(Found, Found)> {
+        let model = self.engine.model;
+        let description = model.description();
+        let (architecture, weights) = (model.architecture(), model.weights());
+        let unembedding = architecture.unembedding().key.clone();
+        let outside: Vec<_> =
+            architecture.parameters().into_iter().filter(|p| !matches!(p, Parameter::Linear(l) if l.key == unembedding)).collect();
+        let outside = Prepared::<T>::new(&outside, weights)?;
+
+        let mut memories: Vec<Memory<T>> = Vec::new();
+        let (mut clean, mut changed) = (tiles(&self.documents, 1), tiles(copies, TILE_ROWS));
+        for (segments, tiles) in [(&self.documents[..], &mut clean), (copies, &mut changed)] {
+            for tile in tiles {
+                let pieces = pieces(&segments[tile.segments.clone()], &[]);
+                tile.x = Some(architecture.embed(&mut self.pass(&pieces, &outside, false, false))?);
+            }
+        }
+        for layer in 0..description.layers {
+            self.engine.check_cancelled()?;
+            let prepared = Prepared::<T>::new(&architecture.block_parameters(layer), weights)?;
+            let last = layer + 1 == description.layers;
+            memories.clear();
+            for tile in &mut clean {
+                let pieces = pieces(&self.documents[tile.segments.clone()], &[]);
+                let mut pass = self.pass(&pieces, &prepared, true, last);
+                pass.keep = Some(Vec::new());
+                tile.step(|x| architecture.block(layer, x, &mut pass))?;
+                memories.append(&mut pass.keep.take().expect("set above"));
+                self.engine.progress.advance(tile.rows as u64);
+            }
+            let alone = changed.len() < 2 * rayon::current_num_threads();
+            let step = |tile: &mut Tile| -> Result<()> {
+                self.engine.check_cancelled()?;
+                let pieces = pieces(&copies[tile.segments.clone()], &memories);
+                let mut pass = self.pass(&pieces, &prepared, alone, last);
+                tile.step(|x| architecture.block(layer, x, &mut pass))?;
+                self.engine.progress.advance(tile.rows as u64);
+                Ok(())
+            };
+            if alone { changed.iter_mut().try_for_each(step)? } else { changed.par_iter_mut().try_for_each(step)? }
+        }
+        let mut rows = Vec::new();
+        for (segments, tiles) in [(&self.documents[..], clean), (copies, changed)] {
+            for mut tile in tiles {
+                let pieces = pieces(&segments[tile.segments.clone()], &[]);
+                tile.step(|x| architecture.finish(x, &mut self.pass(&pieces, &outside, true, false)))?;
+                rows.extend_from_slice(&T::open(tile.x.expect("set above")).data);
+            }
+        }
+        let segments: Vec<&Segment<'_>> = self.documents.iter().chain(copies).collect();
+        let mut found = self.vocabulary(&rows, &segments)?;
+        let copies = found.split_off(self.documents.len());
+        Ok((found, copies))
+    }
+
+    fn pass<'p>(&'p self, pieces: &'p [Piece<'p, T>], prepared: &'p Prepared<T>, parallel: bool, last: bool) -> FastPass<'p, T> {
+        FastPass { pieces, weights: self.engine.model.weights(), prepared, rotary: &self.rotary, parallel, last, keep: None }
+    }
+}
