@@ -90,7 +90,7 @@ fn a_batch_of_documents_equals_one_by_one() {
         let of = |(i, c): (usize, &Vec<Copy>)| c.iter().cloned().map(move |c| Copy { document: i, ..c }).collect::<Vec<_>>();
         let copies: Vec<_> = parts.iter().map(|p| &p.1).enumerate().flat_map(of).collect();
         let together = numbers(&engine.up(&documents, &copies, Readout::default()).unwrap().copies);
-        assert!(furthest(&alone, &together) <= 1e-5, "{name}");
+        assert_eq!(furthest(&alone, &together), 0.0, "{name}");
     });
 }
 
@@ -108,7 +108,7 @@ fn any_split_into_sweeps_gives_the_same_numbers() {
             let fixed = whole.cost.peak_bytes - (whole.cost.rows - 13) * one_row;
             engine.max_memory = Some(fixed + rows * one_row);
             let split = engine.up(&documents, &copies, Readout::default()).unwrap();
-            assert!(furthest(&numbers(&whole.copies), &numbers(&split.copies)) <= 1e-5, "{name}");
+            assert_eq!(furthest(&numbers(&whole.copies), &numbers(&split.copies)), 0.0, "{name}");
             assert!(split.cost.peak_bytes <= engine.max_memory.unwrap());
             sweeps.push(split.cost.sweeps);
         }
