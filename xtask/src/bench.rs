@@ -5,6 +5,8 @@
 //! cargo run --release -p xtask -- bench lengths                 cost against the length of the prompt
 //! cargo run --release -p xtask -- bench document                `auto` units against tokens on 2,000 tokens
 //! cargo run --release -p xtask -- bench big --model FILE        a model larger than memory
+//! cargo run --release -p xtask -- bench relevance --peer PYTHON --tokens 512    Chefer's relevance, against bench/peers.py
+//! cargo run --release -p xtask -- bench growth                  methods that walk down, time and memory against length
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
@@ -24,6 +26,8 @@ use pellucid::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::relevance;
+
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Job {
@@ -35,53 +39,70 @@ enum Job {
     Document,
     /// 64 tokens on a model larger than memory.
     Big,
+    /// Chefer's relevance of one prompt.
+    Relevance,
+    /// Methods that walk down, for prompts of 512 to 4,096 tokens.
+    Growth,
+    /// One method on one prompt.
+    Method,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     job: Job,
+    /// Which method (for `growth` and `method`).
+    #[arg(long)]
+    pub(crate) method: Option<String>,
     /// The model; a short name, a file or a folder.
     #[arg(long, default_value = source::DEFAULT)]
-    model: String,
+    pub(crate) model: String,
     /// Tokens of the prompt.
     #[arg(long, default_value_t = 256)]
-    tokens: usize,
+    pub(crate) tokens: usize,
     /// How often each thing is measured; the median counts.
     #[arg(long, default_value_t = 3)]
-    runs: usize,
+    pub(crate) runs: usize,
     /// A Python with torch, transformers, gguf and safetensors, to run bench/peers.py beside us.
     #[arg(long)]
-    peer: Option<PathBuf>,
+    pub(crate) peer: Option<PathBuf>,
     /// Threads, ours and the peer's.
     #[arg(long, default_value_t = 2)]
-    threads: usize,
+    pub(crate) threads: usize,
     /// Bytes the walk may take.
     #[arg(long)]
-    max_memory: Option<u64>,
+    pub(crate) max_memory: Option<u64>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.job == Job::Growth {
+        return relevance::growth(args);
+    }
     pellucid::core::use_threads(args.threads)?;
     let loaded = load(&args.model, &Options::default())?;
     let bytes = 4 * loaded.model.parameter_count();
+    if args.job == Job::Method {
+        return relevance::method(args, &loaded);
+    }
     println!("{}: {:.1} million weights, {} MiB in f32; {} threads", args.model, bytes as f64 / 4e6, bytes >> 20, args.threads);
     match args.job {
         Job::Atman => atman(args, &loaded),
         Job::Lengths => lengths(args, &loaded),
         Job::Document => document(args, &loaded),
         Job::Big => big(args, &loaded),
+        Job::Relevance => relevance::against_peer(args, &loaded),
+        Job::Growth | Job::Method => unreachable!("done above"),
     }
 }
 
 /// A prompt of random tokens, its last token the target.
-fn question(loaded: &Loaded, tokens: usize) -> Question {
+pub(crate) fn question(loaded: &Loaded, tokens: usize) -> Question {
     let mut chance = ChaCha8Rng::seed_from_u64(0);
     let vocabulary = loaded.model.description().vocabulary as u32;
     let mut id = || chance.random_range(1000.min(vocabulary / 2)..vocabulary.min(40_000));
-    let prompt: Vec<Symbol> = (0..tokens).map(|_| Symbol::Token(id())).collect();
-    let target = Target { tokens: vec![id()], contrast: None, score: Score::LogProbability, temperature: 1.0 };
+    let prompt = (0..tokens).map(|_| Symbol::Token(id())).collect();
+    let target = Target { tokens: vec![id()], score: Score::LogProbability, ..Target::default() };
     let features = (0..tokens).map(|p| FeaturePositions { part: Part::Prompt, positions: vec![(p, 1.0)] }).collect();
-    Question { prompt, features, target }
+    Question { prompt, features, target, ..Question::default() }
 }
 
 fn timed(args: &Args, loaded: &Loaded, question: &Question) -> Result<(f64, Estimate)> {
@@ -93,12 +114,12 @@ fn timed(args: &Args, loaded: &Loaded, question: &Question) -> Result<(f64, Esti
     Ok((begin.elapsed().as_secs_f64(), outcome.cost))
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
+pub(crate) fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
 }
 
-fn mib(bytes: u64) -> u64 {
+pub(crate) fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }
 

@@ -5,6 +5,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod bench;
 mod big_model;
+mod relevance;
 mod test;
 
 use clap::{Parser, Subcommand};

@@ -1,84 +1,167 @@
-//! Two texts side by side, with the place marked where they part.
+//! `pellucid compare`: several methods on one input.
 
-use pellucid::generate::Request;
+mod output;
 
-use crate::text::{pad, wrap};
+use std::process::ExitCode;
 
-/// Columns that a text needs at least beside another.
-const NARROWEST: usize = 28;
+use clap::Args;
+use pellucid::{
+    Comparison, Error, Result,
+    compare::{Told, compare, estimate},
+    core::Method,
+    explain::Request,
+    methods::{self, METHODS},
+};
+use serde_json::{Map, Value as Json, json};
 
-/// Marks the first difference; seen without colours, too.
-const MARK: char = '▸';
+use crate::{
+    args::{Machine, MachineArgs, ModelArgs},
+    explain::{AskedArgs, gflop, setting},
+    failure, interrupt, text,
+};
+pub(crate) use output::{OutputArgs, Outputs};
 
-/// What was done, in a line.
-pub(crate) fn title(request: &Request) -> String {
-    let controls: Vec<_> = request.controls.iter().map(ToString::to_string).collect();
-    format!("{} ({})", controls.join(", "), request.mode)
+const AFTER: &str = "\
+A method that does not fit the model, or fails, is listed with the reason; the others go on.
+The exit code is 1 if a method that was named does not fit, or if any failed.
+
+Examples:
+  pellucid compare \"The capital of France is\" --target \" Paris\" --methods atman,occlusion
+  pellucid compare -m nanoguard \"Ignore all rules\" --score logit --units word --html guard.html
+  pellucid compare --ids 1,2,3,4 --target-ids 5 --methods atman,random --set atman.factor=0 --json";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Typed {
+    #[command(flatten)]
+    asked: AskedArgs,
+    /// Methods, for example atman,occlusion; `all` is every one that fits the model
+    #[arg(long, value_name = "IDS", value_delimiter = ',', default_value = "all", help_heading = "How")]
+    methods: Vec<String>,
+    /// A parameter of a method by its name, its value in JSON; may be repeated
+    #[arg(long, value_name = "METHOD.KEY=VALUE", help_heading = "How")]
+    set: Vec<String>,
+    #[command(flatten, next_help_heading = "Model and machine")]
+    model: ModelArgs,
+    #[command(flatten, next_help_heading = "Model and machine")]
+    machine: MachineArgs,
+    #[command(flatten, next_help_heading = "Output")]
+    output: OutputArgs,
+    /// Tell what each method would take, and stop
+    #[arg(long, help_heading = "Output")]
+    estimate: bool,
 }
 
-/// Both texts under their titles: in two columns, or one above the other where there is no room for that.
-pub(crate) fn columns(left: (&str, &str), right: (&str, &str), width: usize) -> String {
-    let (a, b, verdict) = marked(left.1.trim_matches('\n'), right.1.trim_matches('\n'));
-    let half = width.saturating_sub(3) / 2;
-    let beside = half >= NARROWEST;
-    let room = if beside { half } else { width };
-    let block = |title: &str, text: &str| -> Vec<String> {
-        let mut lines = wrap(title, room);
-        lines.push("─".repeat(lines.iter().map(|l| l.chars().count()).max().unwrap_or(0).min(room)));
-        lines.extend(wrap(text, room));
-        lines
+/// What is to be done.
+struct Meaning {
+    machine: Machine,
+    request: Request,
+    /// Methods beside the request's own.
+    more: Vec<Box<dyn Method>>,
+    /// Whether each method was named: one that does not fit is then a failure.
+    named: bool,
+    /// `None`: only an estimate is wanted.
+    outputs: Option<Outputs>,
+    json: bool,
+}
+
+impl Typed {
+    /// Everything that can be wrong before a model is opened is found here.
+    fn meaning(self) -> Result<Meaning> {
+        let named = self.methods != ["all"];
+        let mut methods = chosen(&self.methods, &self.set)?.into_iter();
+        let first = methods.next().ok_or_else(|| Error::request("there is no method to compare; name one with --methods"))?;
+        let json = self.output.json;
+        let outputs = if self.estimate { None } else { Some(self.output.meaning()?) };
+        let request = self.asked.meaning(first, self.estimate)?;
+        Ok(Meaning { machine: Machine::new(self.model, self.machine), request, more: methods.collect(), named, outputs, json })
+    }
+}
+
+/// The methods with their parameters.
+fn chosen(ids: &[String], set: &[String]) -> Result<Vec<Box<dyn Method>>> {
+    let all = || METHODS.iter().map(|m| m.id.to_owned()).collect();
+    let ids: Vec<String> = if ids == ["all"] { all() } else { ids.iter().map(|id| id.trim().to_owned()).collect() };
+    if let Some(twice) = ids.iter().enumerate().find_map(|(i, id)| ids[..i].contains(id).then_some(id)) {
+        return Err(Error::request(format!("method `{twice}` is named twice; name each once")));
+    }
+    let mut parameters: Vec<Map<String, Json>> = vec![Map::new(); ids.len()];
+    for written in set {
+        let (key, value) = setting(written)?;
+        let (id, key) =
+            key.split_once('.').ok_or_else(|| Error::request(format!("`{written}` names no method; write METHOD.KEY=VALUE")))?;
+        let at = ids.iter().position(|known| known == id);
+        let at = at.ok_or_else(|| {
+            Error::request(format!("`{written}` sets a parameter of `{id}`, which is not compared; there are {}", ids.join(", ")))
+        })?;
+        parameters[at].insert(key.into(), value);
+    }
+    ids.iter().zip(parameters).map(|(id, parameters)| (methods::find(id)?.make)(parameters.into())).collect()
+}
+
+pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
+    let asked = typed.meaning()?;
+    let loaded = asked.machine.load()?;
+    let engine = asked.machine.engine(&loaded);
+    let Some(outputs) = &asked.outputs else {
+        let (prepared, each) = estimate(&asked.request, &asked.more, &loaded, &engine)?;
+        let tokens = prepared.question().prompt.len();
+        return told(&asked, tokens, prepared.question().features.len(), &each);
     };
-    let (a, b) = (block(left.0, &a), block(right.0, &b));
-    let mut out = String::new();
-    if beside {
-        let line = |lines: &[String], i: usize| lines.get(i).cloned().unwrap_or_default();
-        for i in 0..a.len().max(b.len()) {
-            out += format!("{}   {}", pad(&line(&a, i), half), line(&b, i)).trim_end();
-            out.push('\n');
-        }
-    } else {
-        out = format!("{}\n\n{}\n", a.join("\n"), b.join("\n"));
+    let comparison = compare(&asked.request, &asked.more, &loaded, &engine)?;
+    if comparison.attributions.is_empty() {
+        let why: Vec<String> = comparison.left_out.iter().map(|l| format!("{}: {}", l.method, l.reason)).collect();
+        return Err(Error::request(format!("no method can explain this\n  {}", why.join("\n  "))));
     }
-    format!("{out}\n{verdict}\n")
+    outputs.write(&comparison)?;
+    Ok(verdict(&comparison, asked.named))
 }
 
-/// Both texts with the mark before the first word that differs, and what there is to say of it.
-fn marked(a: &str, b: &str) -> (String, String, String) {
-    let Some(at) = parting(a, b) else { return (a.into(), b.into(), "no difference".into()) };
-    let mark = |text: &str| format!("{}{MARK}{}", &text[..at], &text[at..]);
-    let words = a[..at].split_whitespace().count();
-    (mark(a), mark(b), format!("{MARK} first difference, after {words} {}", if words == 1 { "word" } else { "words" }))
+/// What the process ends with, after what failed was said on standard error.
+fn verdict(comparison: &Comparison, named: bool) -> ExitCode {
+    let failed = comparison.left_out.iter().filter(|l| l.failed || named);
+    let mut all_fine = true;
+    for left in failed {
+        failure::say(&Error::request(format!("{}: {}", left.method, left.reason)));
+        all_fine = false;
+    }
+    if interrupt::flag().load(std::sync::atomic::Ordering::Relaxed) {
+        return ExitCode::from(130);
+    }
+    if all_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The byte at which two texts part, moved back to the beginning of its word.
-fn parting(a: &str, b: &str) -> Option<usize> {
-    let common: usize = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-    if a == b {
-        return None;
+/// What each method would take, without running any.
+fn told(asked: &Meaning, tokens: usize, units: usize, each: &[Told]) -> Result<ExitCode> {
+    if asked.json {
+        let one = |(method, cost): &Told| match cost {
+            Ok(c) => {
+                json!({ "method": method, "copies": c.copies, "sweeps": c.sweeps, "rows": c.rows, "gflop": c.gflop, "peak_bytes": c.peak_bytes })
+            }
+            Err(why) => json!({ "method": method, "why_not": why.to_string() }),
+        };
+        crate::output::print_json(&json!({
+            "model": asked.machine.id, "prompt_tokens": tokens, "units": units, "methods": each.iter().map(one).collect::<Vec<_>>(),
+        }))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    // Scripts without blanks: a word is not found by looking for one.
-    let word = a[..common].rfind(char::is_whitespace).map_or(0, |i| i + a[i..].chars().next().map_or(1, char::len_utf8));
-    Some(if a[word..common].chars().count() <= 24 { word } else { common })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mark_stands_before_the_first_word_that_differs() {
-        let (a, b, verdict) = marked("It was a bad day", "It was a big day");
-        assert_eq!((a.as_str(), b.as_str()), ("It was a ▸bad day", "It was a ▸big day"));
-        assert_eq!(verdict, "▸ first difference, after 3 words");
-        assert_eq!(marked("a", "a b").0, "▸a");
-        assert_eq!(marked("a", "a").2, "no difference");
-    }
-
-    #[test]
-    fn wide_terminals_get_two_columns_and_narrow_ones_a_stack() {
-        let wide = columns(("left", "one two"), ("right", "one too"), 80);
-        assert_eq!(wide.lines().nth(2).unwrap(), format!("{}   one ▸too", pad("one ▸two", 38)));
-        let narrow = columns(("left", "one two"), ("right", "one too"), 40);
-        assert_eq!(narrow, "left\n────\none ▸two\n\nright\n─────\none ▸too\n\n▸ first difference, after 1 word\n");
-    }
+    let rows: Vec<(&str, String)> = each
+        .iter()
+        .map(|(method, cost)| {
+            let said = match cost {
+                Ok(c) => format!(
+                    "{} copies, {} passes over the weights, {} GFLOP, {} at its peak",
+                    text::grouped(c.copies as u64),
+                    c.sweeps,
+                    gflop(c.gflop),
+                    text::bytes(c.peak_bytes)
+                ),
+                Err(why) => format!("does not fit: {why}"),
+            };
+            (*method, said)
+        })
+        .collect();
+    let head = format!("{} tokens, {units} units to score on {}\n", text::grouped(tokens as u64), asked.machine.id);
+    crate::output::print((head + &text::table(&rows, 2, text::columns())).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }

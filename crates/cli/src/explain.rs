@@ -5,15 +5,19 @@ mod typed;
 
 use std::process::ExitCode;
 
-use pellucid::{Engine, Error, Loaded, Result, explain::Prepared};
+use pellucid::{
+    Engine, Error, Loaded, Result,
+    explain::{Prepared, explain},
+};
 use serde_json::json;
 
 use crate::{output, text};
 use meaning::Meaning;
-pub(crate) use typed::Typed;
+pub(crate) use meaning::setting;
+pub(crate) use typed::{AskedArgs, Typed};
 
 pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
-    let asked = typed.meaning()?;
+    let mut asked = typed.meaning()?;
     let loaded = asked.machine.load()?;
     let engine = asked.machine.engine(&loaded);
     let prepared = Prepared::new(&asked.request, &loaded, &engine)?;
@@ -23,7 +27,12 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
         None => estimate(&asked, &prepared, &loaded, &engine)?,
         Some(outputs) => {
             check_target_token(outputs.target_token(), &prepared)?;
-            outputs.write(&prepared.explain(&asked.request, &loaded, &engine)?)?;
+            let mut attributions = vec![prepared.explain(&asked.request, &loaded, &engine)?];
+            if asked.both_ways {
+                asked.request.turn_round()?;
+                attributions.push(explain(&asked.request, &loaded, &engine)?);
+            }
+            outputs.write(&attributions)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -39,7 +48,7 @@ fn check_target_token(wanted: Option<usize>, prepared: &Prepared) -> Result<()> 
     }
 }
 
-fn gflop(n: f64) -> String {
+pub(crate) fn gflop(n: f64) -> String {
     if n < 10.0 { format!("{n:.3}") } else { text::grouped(n.round() as u64) }
 }
 

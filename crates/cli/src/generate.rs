@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     args::{self, Layers, Machine, MachineArgs, ModelArgs},
-    compare, output,
+    columns, output,
     prompt::PromptArgs,
     text,
 };
@@ -110,8 +110,8 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
     let free = if compare { Some(quietly(&free, &loaded, &engine)?) } else { None };
     match (json, free) {
         (false, Some(free)) => {
-            let steered = (compare::title(&request), shown(&steered));
-            let columns = compare::columns(("without control", &shown(&free)), (&steered.0, &steered.1), text::columns());
+            let steered = (columns::title(&request), shown(&steered));
+            let columns = columns::columns(("without control", &shown(&free)), (&steered.0, &steered.1), text::columns());
             output::print(columns.as_bytes())?;
         }
         (_, free) => output::print_json(&record(&request, &loaded, &steered, free.as_ref()))?,

@@ -1,6 +1,7 @@
 //! `pellucid`: the command line. What it can do is the list below; how is in the library.
 
 mod args;
+mod columns;
 mod compare;
 mod completions;
 mod explain;
@@ -28,6 +29,7 @@ const AFTER: &str = "\
 Examples:
   pellucid explain \"The capital of France is\" --target \" Paris\"
   pellucid explain --document report.txt --question \"Who signed it?\" --chat -o answer.html
+  pellucid compare -m minilm \"A cat sleeps.\" --similar-to \"The kitten naps.\" --html cat.html
   pellucid generate \"The worst film I ever saw was\" --control worst=0 --compare
 
 Exit codes: 0 fine, 1 the work failed, 2 bad request, 130 interrupted.
@@ -49,6 +51,8 @@ struct Cli {
 enum Command {
     /// Show which parts of a prompt an answer rests on
     Explain(Box<explain::Typed>),
+    /// Explain by several methods, side by side: scores, agreement, cost, promises
+    Compare(Box<compare::Typed>),
     /// Continue a text while some of its words are turned down or up
     Generate(Box<generate::Typed>),
     /// List, fetch and describe models
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     tell(typed.verbose);
     let done = match typed.command {
         Command::Explain(typed) => explain::run(*typed),
+        Command::Compare(typed) => compare::run(*typed),
         Command::Generate(typed) => generate::run(*typed),
         Command::Models(typed) => models::run(typed),
         Command::Methods(typed) => methods::run(typed),

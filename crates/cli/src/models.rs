@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::{Args, Subcommand};
 use pellucid::{
     Loaded, Result,
+    core::model::Outputs,
     models::source::{DEFAULT, Known, Options, cached, known, locate},
 };
 use serde_json::{Value as Json, json};
@@ -68,7 +69,7 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
 }
 
 fn entry(known: &Known) -> Json {
-    let Known { name, package, version, path, sha256, bytes, download, about, licence } = known;
+    let Known { name, package, version, path, sha256, bytes, download, about, licence, .. } = known;
     json!({
         "name": name, "default": *name == DEFAULT, "about": about, "licence": licence,
         "source": format!("pypi:{package}=={version}#{path}"), "sha256": sha256, "bytes": bytes, "download": download,
@@ -93,12 +94,40 @@ struct Facts {
     id: String,
     sizes: Vec<(&'static str, usize)>,
     architecture: String,
+    outputs: Outputs,
     parameters: u64,
     encodings: BTreeMap<&'static str, usize>,
     files: Vec<pellucid::core::FileRecord>,
     /// Vocabulary of the tokenizer.
     tokenizer: Option<usize>,
     chat_template: bool,
+}
+
+/// What comes out of a model, for people.
+fn gives(outputs: &Outputs) -> String {
+    match outputs {
+        Outputs::NextToken => "the next token (--target)".into(),
+        Outputs::Masked => "what stands in the place of a mask (--mask-target)".into(),
+        Outputs::Classes { names, .. } => format!("one of {} classes (--class): {}", names.len(), names.join(", ")),
+        Outputs::Embedding { .. } => "a vector, to compare texts by (--similar-to)".into(),
+    }
+}
+
+/// The same in a word.
+fn kind(outputs: &Outputs) -> &'static str {
+    match outputs {
+        Outputs::NextToken => "next-token",
+        Outputs::Masked => "masked-token",
+        Outputs::Classes { .. } => "classes",
+        Outputs::Embedding { .. } => "vector",
+    }
+}
+
+fn classes(outputs: &Outputs) -> Option<&[String]> {
+    match outputs {
+        Outputs::Classes { names, .. } => Some(names),
+        _ => None,
+    }
 }
 
 impl Facts {
@@ -111,6 +140,7 @@ impl Facts {
         Self {
             id: loaded.record.id.clone(),
             architecture: d.architecture.clone(),
+            outputs: d.outputs.clone(),
             sizes: vec![
                 ("layers", d.layers),
                 ("d_model", d.d_model),
@@ -131,6 +161,7 @@ impl Facts {
 
     fn table(&self) -> String {
         let mut rows = vec![("architecture", self.architecture.clone())];
+        rows.push(("gives", gives(&self.outputs)));
         rows.extend(self.sizes.iter().map(|(name, size)| (*name, text::grouped(*size as u64))));
         rows.push(("parameters", text::grouped(self.parameters)));
         rows.push(("tensors", self.encodings.iter().map(|(e, n)| format!("{n} in {e}")).collect::<Vec<_>>().join(", ")));
@@ -147,7 +178,7 @@ impl Facts {
     fn json(&self) -> Json {
         let sizes: serde_json::Map<String, Json> = self.sizes.iter().map(|(name, size)| (name.to_string(), (*size).into())).collect();
         json!({
-            "id": self.id, "architecture": self.architecture, "sizes": sizes, "parameters": self.parameters,
+            "id": self.id, "architecture": self.architecture, "outputs": kind(&self.outputs), "classes": classes(&self.outputs), "sizes": sizes, "parameters": self.parameters,
             "tensors": self.encodings, "files": self.files, "tokenizer_vocabulary": self.tokenizer, "chat_template": self.chat_template,
         })
     }

@@ -13,7 +13,7 @@ use pellucid::{
     render::{self, ColourDepth, Options, Render, Theme},
 };
 
-use crate::text;
+use crate::{compare, text};
 
 /// Whether there are colours.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -40,7 +40,7 @@ impl Colour {
     }
 
     /// What the terminal can show, going by what it says of itself.
-    fn depth(self) -> ColourDepth {
+    pub(crate) fn depth(self) -> ColourDepth {
         let says = |name: &str, words: &[&str]| std::env::var(name).is_ok_and(|v| words.iter().any(|w| v.contains(w)));
         match self.choice() {
             ColorChoice::Never => ColourDepth::None,
@@ -90,6 +90,18 @@ pub(crate) struct Outputs {
 }
 
 impl OutputArgs {
+    /// The same places for a comparison.
+    ///
+    /// # Errors
+    /// A form that a comparison does not have; otherwise as [`OutputArgs::meaning`].
+    pub(crate) fn comparison(self) -> Result<compare::Outputs> {
+        if self.target_token.is_some() {
+            return Err(Error::request("a comparison shows combined scores; leave out --target-token"));
+        }
+        let Self { output, format, json, width, colour, theme, .. } = self;
+        compare::OutputArgs { output, html: None, format, json, width, colour, theme }.meaning()
+    }
+
     /// Settles forms and places, and refuses what could not be written in the end.
     ///
     /// # Errors
@@ -109,7 +121,9 @@ impl OutputArgs {
         places.sort_by_key(|(path, _)| path.is_none()); // who reads may go away before the files are written
         let drawing = Options { theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() };
         let outputs = Outputs { places, drawing, width: self.width, colour: self.colour };
-        outputs.places.iter().try_for_each(|(path, form)| check(path.as_deref(), *form))?;
+        for (path, form) in &outputs.places {
+            check(path.as_deref(), form.binary().then_some(form.id()))?;
+        }
         Ok(outputs)
     }
 }
@@ -120,11 +134,25 @@ impl Outputs {
         self.drawing.target_token
     }
 
-    /// Draws and writes everything; says on standard error which files there are now.
+    /// Whether every place can take two explanations.
+    ///
+    /// # Errors
+    /// Standard output, in a form that is one document.
+    pub(crate) fn check_two(&self) -> Result<()> {
+        match self.places.iter().find(|(path, form)| path.is_none() && !["terminal", "json"].contains(&form.id())) {
+            Some((_, form)) => {
+                Err(Error::request(format!("standard output cannot hold two explanations as {}; name a file with -o", form.id())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Draws and writes everything; says on standard error which files there are now. Of several explanations, the first has the place; the
+    /// others stand behind it on standard output (in JSON, all are one list), and in files beside it.
     ///
     /// # Errors
     /// A place that cannot be written to any more.
-    pub(crate) fn write(&self, attribution: &Attribution) -> Result<()> {
+    pub(crate) fn write(&self, attributions: &[Attribution]) -> Result<()> {
         for (path, form) in &self.places {
             // What a file holds does not depend on the terminal it was asked for in.
             let (width, colour) = match (path, self.colour) {
@@ -133,17 +161,34 @@ impl Outputs {
                 (Some(_), _) => (self.drawing.width, ColourDepth::None),
             };
             let width = self.width.map_or(width, usize::from);
-            let drawn = form.render(attribution, &Options { width, colour, ..self.drawing.clone() })?;
+            let options = Options { width, colour, ..self.drawing.clone() };
+            let drawn = attributions.iter().map(|a| form.render(a, &options)).collect::<Result<Vec<_>>>()?;
+            let several = drawn.len() > 1;
             match path {
-                None => print(&drawn)?,
+                None if several && form.id() == "json" => print(&[b"[\n", &drawn.join(&b",\n"[..])[..], b"]\n"].concat())?,
+                None => print(&drawn.join(&b"\n\n"[..]))?,
                 Some(path) => {
-                    render::write(path, &drawn)?;
-                    note(&format!("wrote {}", path.display()));
+                    for (i, drawn) in drawn.iter().enumerate() {
+                        save(&if i == 0 { path.clone() } else { back(path) }, drawn)?;
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Writes a file and says so.
+pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+    render::write(path, bytes)?;
+    note(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Where the way back goes: `answer.back.html` beside `answer.html`.
+fn back(path: &Path) -> PathBuf {
+    let extension = path.extension().and_then(|e| e.to_str()).map_or("back".into(), |e| format!("back.{e}"));
+    path.with_extension(extension)
 }
 
 /// A line for people, on standard error.
@@ -179,12 +224,12 @@ fn place(path: PathBuf, named: Option<&'static dyn Render>) -> Result<(Option<Pa
     Ok((Some(path), form))
 }
 
-/// Whether something can be written, found out before the work is done.
-fn check(path: Option<&Path>, form: &dyn Render) -> Result<()> {
+/// Whether something can be written, found out before the work is done; `binary` names a form that is no text.
+pub(crate) fn check(path: Option<&Path>, binary: Option<&str>) -> Result<()> {
     let Some(path) = path else {
-        return match form.binary() && io::stdout().is_terminal() {
-            true => Err(Error::request(format!("{} is no text for a terminal; name a file with -o", form.id()))),
-            false => Ok(()),
+        return match binary.filter(|_| io::stdout().is_terminal()) {
+            Some(form) => Err(Error::request(format!("{form} is no text for a terminal; name a file with -o"))),
+            None => Ok(()),
         };
     };
     let refused = |e| Error::io("cannot write", path, e);
@@ -207,7 +252,7 @@ fn form(name: &str) -> &'static dyn Render {
     render::form(name).expect("a form that is always there")
 }
 
-fn theme(name: &str) -> Theme {
+pub(crate) fn theme(name: &str) -> Theme {
     match name {
         "light" => Theme::Light,
         "dark" => Theme::Dark,

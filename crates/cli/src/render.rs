@@ -16,14 +16,18 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Typed {
-    /// A file that `pellucid explain` wrote: JSON, or HTML
+    /// A file that `pellucid explain` or `pellucid compare` wrote: JSON, or HTML
     file: PathBuf,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
+    if let Some(comparison) = render::read_comparison(&typed.file)? {
+        typed.output.comparison()?.write(&comparison)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let outputs = typed.output.meaning()?;
-    outputs.write(&render::read(&typed.file)?)?;
+    outputs.write(&[render::read(&typed.file)?])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::{Promise, Sign};
+
 /// The value of [`Attribution::format`].
 pub const FORMAT: &str = "pellucid/1";
 
@@ -30,6 +32,9 @@ pub struct Attribution {
     pub features: Vec<Feature>,
     /// The scores.
     pub scores: Scores,
+    /// Sums that the method promises, and what came of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promises: Vec<Promise>,
     /// What it cost.
     pub cost: CostRecord,
 }
@@ -67,9 +72,12 @@ pub struct FileRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputRecord {
-    /// The whole text given to the model: the person's words, and a chat template's around them if one was asked for.
-    /// `None` when token ids were given directly.
+    /// The whole text given to the model: the person's words, and a chat template's around them if one was asked for; two texts stand one
+    /// below the other, a line break between them. `None` when token ids were given directly.
     pub text: Option<String>,
+    /// Which part of `text` is the second text, where the model was given two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Span>,
     /// The parts of `text` that a person wrote, in order; what an output form shows. Empty: all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Span>,
@@ -88,6 +96,13 @@ pub struct Token {
     /// Which characters of the text it covers; `None` for a token that was added (begin of sequence) or given as an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,
+    /// Its type (BERT's segment), for models that tell first and second text apart.
+    #[serde(default, skip_serializing_if = "is_zero", rename = "type")]
+    pub kind: u32,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A range of characters: `start` inclusive, `end` exclusive.
@@ -100,13 +115,32 @@ pub struct Span {
     pub end: usize,
 }
 
+/// What kind of thing was explained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// Tokens that follow the prompt.
+    #[default]
+    Continuation,
+    /// The class that the whole input is put into: one token, whose `id` is the class and whose `text` is its name.
+    Class,
+    /// What stands in the place of a mask: one token, at the mask's `position`.
+    MaskedToken,
+    /// How similar the input is to another text, which is the target's text: one token, whose `logit` is the cosine, −1 to 1.
+    Similarity,
+}
+
 /// The number that was explained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetRecord {
-    /// The target's text; `None` when token ids were given directly.
+    /// What kind of thing it is.
+    #[serde(default, skip_serializing_if = "is_continuation")]
+    pub kind: TargetKind,
+    /// The target's text: tokens, the name of a class, or what the input was compared with; `None` when token ids were given directly.
     pub text: Option<String>,
-    /// Where the target came from: `given`, `generated` (the model's own greedy continuation), `range` (part of the given text).
+    /// Where the target came from: `given`, `generated` (the model's own greedy continuation), `range` (part of the given text),
+    /// `predicted` (the class that the model chooses, or what it puts in the place of a mask).
     pub origin: String,
     /// What is explained of each token: `log-probability` (nats), `logit` or `probability`.
     pub score: String,
@@ -115,6 +149,10 @@ pub struct TargetRecord {
     /// What it was set against, if anything: then scores are of target minus contrast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contrast: Option<ContrastRecord>,
+}
+
+fn is_continuation(kind: &TargetKind) -> bool {
+    *kind == TargetKind::Continuation
 }
 
 /// One target token and what the undisturbed model thought of it.
@@ -128,7 +166,7 @@ pub struct TargetToken {
     /// Which characters of the target's text it covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,
-    /// Its position in prompt and target taken together, counted from 0.
+    /// Its position in prompt and target taken together, counted from 0. The mask's for a masked token; 0 for a class or a similarity.
     pub position: usize,
     /// Natural logarithm of its probability in the clean run.
     pub log_probability: f64,
@@ -165,6 +203,9 @@ pub struct MethodRecord {
     pub postprocessing: String,
     /// What the units are: `token`, `word`, `sentence`, `line`, `paragraph`, `custom`.
     pub units: String,
+    /// Whether its scores have a direction. With a contrast they always do.
+    #[serde(default)]
+    pub sign: Sign,
 }
 
 /// Where a feature stands.
@@ -191,6 +232,9 @@ pub struct Feature {
     pub span: Option<Span>,
     /// Which token positions it covers, counted over prompt and target together.
     pub positions: Vec<usize>,
+    /// A token that the model was given beside the text's own: `[CLS]`, `[SEP]`, a begin of sequence, or the mask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub special: bool,
 }
 
 /// One number per feature, and one per feature and target token.
@@ -225,4 +269,37 @@ pub struct CostRecord {
     /// Largest resident size of the process in bytes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
+}
+
+/// The value of [`Comparison::format`].
+pub const COMPARISON_FORMAT: &str = "pellucid-compare/1";
+
+/// Several methods on one input, for one target, over the same features.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Always [`COMPARISON_FORMAT`].
+    pub format: String,
+    /// Version of the tool that wrote it.
+    pub tool_version: String,
+    /// One explanation a method, with the same model, input, target and features.
+    pub attributions: Vec<Attribution>,
+    /// Methods that were asked for and have no explanation here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// `[method][method]`: Spearman's correlation of their combined scores, −1 to 1. Where one of the two has no sign, it is that of the
+    /// magnitudes. `None` where a list of scores has no order.
+    pub rank_correlation: Vec<Vec<Option<f64>>>,
+}
+
+/// A method without an explanation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Its name.
+    pub method: String,
+    /// Why it has none.
+    pub reason: String,
+    /// `true` where it was run and failed; `false` where it does not fit the model.
+    pub failed: bool,
 }

@@ -5,6 +5,7 @@
 //! Deliberately absent: file formats, architectures, methods, pictures.
 
 mod attribution;
+mod compared;
 pub mod control;
 mod engine;
 mod error;
@@ -12,6 +13,8 @@ mod method;
 pub mod model;
 pub mod pass;
 mod prepared;
+pub mod rules;
+pub mod tape;
 pub mod units;
 pub mod walk;
 mod weights;
@@ -23,6 +26,6 @@ pub use engine::{Compute, Engine, Progress, Silent, product_rate, use_threads};
 pub use error::{Error, Result};
 pub use method::*;
 pub use model::Model;
-pub use pass::Symbol;
-pub use pellucid_kernels::{Activation, RotaryLayout, control_row};
+pub use pass::{Input, Symbol};
+pub use pellucid_kernels::{self as kernels, Activation, RotaryLayout, control_row};
 pub use weights::{TensorInfo, WeightStore};

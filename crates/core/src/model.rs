@@ -3,13 +3,13 @@
 //! An architecture knows no method and owns no loop over layers: the walks do. It holds no weights either: it names tensors, and the pass
 //! it runs in brings them.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use pellucid_kernels::{Activation, RotaryLayout};
 
 use crate::{
     Error, Result, WeightStore,
-    pass::{Pass, Value},
+    pass::{Input, Pass, Symbol, Value},
 };
 
 /// Sizes and kind of a model.
@@ -29,12 +29,77 @@ pub struct Description {
     pub d_head: usize,
     /// Width of the feed-forward network's middle.
     pub d_ff: usize,
-    /// Number of output tokens (logits).
+    /// Number of tokens that can be put in.
     pub vocabulary: usize,
+    /// Kinds of token (first text, second text) that the embedding tells apart; 0 if it tells none.
+    pub types: usize,
+    /// What comes out.
+    pub outputs: Outputs,
+    /// Whether positions turn queries and keys.
+    pub rotary: bool,
+    /// Whether feed-forward networks multiply two activations.
+    pub gated: bool,
+    /// Columns that travel beside the residual stream from block to block.
+    pub beside: usize,
+    /// A token that the model was made to see in every place that is left up to `context`. It is attended to like any other; only the mean over
+    /// rows leaves it out.
+    pub filler: Option<u32>,
     /// Longest input the model was made for, in tokens.
     pub context: usize,
     /// Whether a position sees only itself and earlier ones.
     pub causal: bool,
+}
+
+impl Description {
+    /// The rows that become one, where they do: see [`Pooling`].
+    pub fn pooled_rows(&self, input: &Input) -> Option<Vec<usize>> {
+        let counts = |symbol: &Symbol| !matches!(symbol, Symbol::Token(id) if Some(*id) == self.filler);
+        Some(match self.outputs.pooling()? {
+            Pooling::First => vec![0],
+            Pooling::Mean => (0..input.len()).filter(|p| counts(&input.symbols[*p])).collect(),
+        })
+    }
+}
+
+/// What comes out of a model, and at which rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Outputs {
+    /// At every row, a score for each token that may come next.
+    #[default]
+    NextToken,
+    /// At every row, a score for each token that may stand there (masked language models).
+    Masked,
+    /// One score a class for the whole input.
+    Classes {
+        /// How rows become one.
+        pooling: Pooling,
+        /// Names of the classes, in the order of their scores.
+        names: Vec<String>,
+    },
+    /// One vector for the whole input, and no scores: see [`Model::compared_with`].
+    Embedding {
+        /// How rows become one.
+        pooling: Pooling,
+    },
+}
+
+/// How the rows of an input become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The first row stands for all.
+    First,
+    /// The mean of all rows but fillers ([`Pass::mean`]).
+    Mean,
+}
+
+impl Outputs {
+    /// How rows become one, where they do.
+    pub fn pooling(&self) -> Option<Pooling> {
+        match self {
+            Outputs::NextToken | Outputs::Masked => None,
+            Outputs::Classes { pooling, .. } | Outputs::Embedding { pooling } => Some(*pooling),
+        }
+    }
 }
 
 /// How a stored matrix is laid out.
@@ -124,27 +189,32 @@ pub enum NormKind {
 /// A normalisation over the width of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
-    /// Tensor of the scale; its name is the norm's key.
-    pub weight: String,
+    /// Tensor of the scale, if there is one; its name is the norm's key.
+    pub weight: Option<String>,
     /// Tensor of the shift.
     pub bias: Option<String>,
     /// Which one.
     pub kind: NormKind,
     /// Added to the mean square or variance.
     pub epsilon: f64,
-    /// Width of a row.
+    /// Width that is normalised: a whole row, or a head of it.
     pub width: usize,
 }
 
 impl Norm {
     /// RMS norm with scale `{name}.weight`.
     pub fn rms(name: &str, width: usize, epsilon: f64) -> Self {
-        Self { weight: format!("{name}.weight"), bias: None, kind: NormKind::Rms, epsilon, width }
+        Self { weight: Some(format!("{name}.weight")), bias: None, kind: NormKind::Rms, epsilon, width }
+    }
+
+    /// RMS norm without a scale.
+    pub fn plain_rms(width: usize, epsilon: f64) -> Self {
+        Self { weight: None, bias: None, kind: NormKind::Rms, epsilon, width }
     }
 
     /// Layer norm with scale `{name}.weight` and shift `{name}.bias`.
     pub fn layer(name: &str, width: usize, epsilon: f64) -> Self {
-        Self { weight: format!("{name}.weight"), bias: Some(format!("{name}.bias")), kind: NormKind::Layer, epsilon, width }
+        Self { weight: Some(format!("{name}.weight")), bias: Some(format!("{name}.bias")), kind: NormKind::Layer, epsilon, width }
     }
 }
 
@@ -159,6 +229,17 @@ pub struct Table {
     pub width: usize,
 }
 
+/// One number out of a stored vector, by which rows are multiplied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factor {
+    /// Tensor `[length]`.
+    pub name: String,
+    /// Numbers in it.
+    pub length: usize,
+    /// Which of them.
+    pub index: usize,
+}
+
 /// Anything a model reads from its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parameter {
@@ -168,17 +249,20 @@ pub enum Parameter {
     Norm(Norm),
     /// A lookup table.
     Table(Table),
+    /// A number out of a vector.
+    Factor(Factor),
 }
 
 impl Parameter {
     /// `(tensor name, shape)` of every tensor it reads.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let (first, bias) = match self {
-            Parameter::Linear(l) => ((l.weight.clone(), l.stored_shape()), l.bias.clone().map(|b| (b, vec![l.stored_outputs]))),
-            Parameter::Norm(n) => ((n.weight.clone(), vec![n.width]), n.bias.clone().map(|b| (b, vec![n.width]))),
-            Parameter::Table(t) => ((t.name.clone(), vec![t.rows, t.width]), None),
+            Parameter::Linear(l) => (Some((l.weight.clone(), l.stored_shape())), l.bias.clone().map(|b| (b, vec![l.stored_outputs]))),
+            Parameter::Norm(n) => (n.weight.clone().map(|w| (w, vec![n.width])), n.bias.clone().map(|b| (b, vec![n.width]))),
+            Parameter::Table(t) => (Some((t.name.clone(), vec![t.rows, t.width])), None),
+            Parameter::Factor(f) => (Some((f.name.clone(), vec![f.length])), None),
         };
-        std::iter::once(first).chain(bias).collect()
+        first.into_iter().chain(bias).collect()
     }
 }
 
@@ -197,6 +281,12 @@ impl From<&Norm> for Parameter {
 impl From<&Table> for Parameter {
     fn from(t: &Table) -> Self {
         Parameter::Table(t.clone())
+    }
+}
+
+impl From<&Factor> for Parameter {
+    fn from(f: &Factor) -> Self {
+        Parameter::Factor(f.clone())
     }
 }
 
@@ -252,17 +342,20 @@ pub trait Architecture: Send + Sync {
     /// What block `layer` does.
     fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value>;
 
-    /// Everything between the last block and the last linear map.
+    /// Everything between the last block and the last linear map. Where rows become one, it is given the first row or all rows of each input
+    /// (see [`Pooling`]) and gives one row each.
     fn finish(&self, x: Value, pass: &mut dyn Pass) -> Result<Value>;
 
-    /// The last linear map, to the vocabulary. The walks stream it, a few thousand outputs at a time.
-    fn unembedding(&self) -> &Linear;
+    /// The last linear map, to the vocabulary or the classes; none where a vector comes out. The walks stream it, a few thousand outputs at a
+    /// time.
+    fn unembedding(&self) -> Option<&Linear>;
 }
 
 /// An architecture with its weights.
+#[derive(Clone)]
 pub struct Model {
-    architecture: Box<dyn Architecture>,
-    weights: Box<dyn WeightStore>,
+    architecture: Arc<dyn Architecture>,
+    weights: Arc<dyn WeightStore>,
 }
 
 impl std::fmt::Debug for Model {
@@ -295,7 +388,19 @@ impl Model {
             let kind = &architecture.description().architecture;
             return Err(Error::Weights(format!("tensor `{extra}` is in the weights, but a {kind} model of this config has no use for it")));
         }
-        Ok(Self { architecture, weights })
+        Ok(Self { architecture: architecture.into(), weights: weights.into() })
+    }
+
+    pub(crate) fn shared_architecture(&self) -> Arc<dyn Architecture> {
+        self.architecture.clone()
+    }
+
+    pub(crate) fn shared_weights(&self) -> Arc<dyn WeightStore> {
+        self.weights.clone()
+    }
+
+    pub(crate) fn replaced(&self, architecture: Arc<dyn Architecture>, weights: Arc<dyn WeightStore>) -> Self {
+        Self { architecture, weights }
     }
 
     /// The architecture.
@@ -313,9 +418,37 @@ impl Model {
         self.architecture.description()
     }
 
+    /// The last linear map.
+    ///
+    /// # Errors
+    /// A model that gives a vector and no scores.
+    pub fn unembedding(&self) -> Result<&Linear> {
+        self.architecture.unembedding().ok_or_else(|| {
+            let kind = &self.description().architecture;
+            Error::Unsupported(format!("this {kind} model gives a vector and no scores; give a second text to compare it with"))
+        })
+    }
+
+    /// Tensors outside the blocks, but for the last linear map: what embedding and finishing need.
+    pub fn outside(&self) -> Vec<Parameter> {
+        let last = self.architecture.unembedding().map(|l| l.key.clone());
+        let stays = |p: &Parameter| !matches!(p, Parameter::Linear(l) if Some(&l.key) == last.as_ref());
+        self.architecture.parameters().into_iter().filter(stays).collect()
+    }
+
+    /// How many scores come out of a row: the vocabulary, or the classes; 0 where a vector comes out.
+    pub fn scores(&self) -> usize {
+        self.architecture.unembedding().map_or(0, Linear::outputs)
+    }
+
     /// Numbers in the weights, tied ones counted once.
     pub fn parameter_count(&self) -> u64 {
         self.weights.names().iter().filter_map(|n| self.weights.info(n)).map(|i| i.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Width of a token's embedding, `d_model` but where an embedding is narrower than the stream.
+    pub fn token_width(&self) -> usize {
+        self.architecture.token_table().width
     }
 
     /// Rows of the token table, decoded: `[ids.len(), d_model]`.

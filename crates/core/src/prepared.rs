@@ -2,35 +2,50 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use pellucid_kernels::{Packed, Real};
+use pellucid_kernels::{self as kernels, Packed, Real};
 
 use crate::{
     Error, Result, WeightStore,
-    model::{Layout, Linear, Norm, Parameter},
+    model::{Factor, Layout, Linear, Norm, NormKind, Parameter},
 };
 
 /// A linear map ready for the product kernel.
+#[derive(Debug)]
 pub(crate) struct PreparedLinear<T> {
     pub(crate) weight: Packed<T>,
     pub(crate) bias: Option<Vec<T>>,
 }
 
 /// A normalisation's scale and shift.
+#[derive(Debug)]
 pub(crate) struct PreparedNorm<T> {
-    pub(crate) weight: Vec<T>,
+    pub(crate) weight: Option<Vec<T>>,
     pub(crate) bias: Option<Vec<T>>,
 }
 
+impl<T: Real> PreparedNorm<T> {
+    /// Normalises `x`, whole rows or whole heads.
+    pub(crate) fn apply(&self, out: &mut [T], x: &[T], norm: &Norm) {
+        match (norm.kind, &self.weight) {
+            (NormKind::Rms, weight) => kernels::rms_norm(out, x, norm.width, weight.as_deref(), norm.epsilon),
+            (NormKind::Layer, Some(weight)) => kernels::layer_norm(out, x, norm.width, weight, self.bias.as_deref(), norm.epsilon),
+            (NormKind::Layer, None) => unreachable!("a layer norm is made with its scale"),
+        }
+    }
+}
+
 /// Decoded parameters by key. Tables are not among them: their rows are read as they are needed.
+#[derive(Debug)]
 pub(crate) struct Prepared<T> {
     linears: HashMap<String, PreparedLinear<T>>,
-    norms: HashMap<String, PreparedNorm<T>>,
+    norms: HashMap<Option<String>, PreparedNorm<T>>,
+    factors: HashMap<(String, usize), T>,
 }
 
 impl<T: Real> Prepared<T> {
     /// Decodes `parameters` on the current thread pool, each stored number once, and lets go of their pages.
     pub(crate) fn new(parameters: &[Parameter], weights: &dyn WeightStore) -> Result<Self> {
-        let mut prepared = Self { linears: HashMap::new(), norms: HashMap::new() };
+        let mut prepared = Self { linears: HashMap::new(), norms: HashMap::new(), factors: HashMap::new() };
         let maps = || parameters.iter().filter_map(|p| if let Parameter::Linear(l) = p { Some(l) } else { None });
         for map in maps() {
             if !prepared.linears.contains_key(&map.key) {
@@ -41,8 +56,14 @@ impl<T: Real> Prepared<T> {
             }
         }
         for parameter in parameters {
-            if let Parameter::Norm(n) = parameter {
-                prepared.norms.insert(n.weight.clone(), norm(n, weights)?);
+            match parameter {
+                Parameter::Norm(n) => {
+                    prepared.norms.insert(n.weight.clone(), norm(n, weights)?);
+                }
+                Parameter::Factor(f) => {
+                    prepared.factors.insert((f.name.clone(), f.index), vector(&f.name, f.length, weights)?[f.index]);
+                }
+                Parameter::Linear(_) | Parameter::Table(_) => {}
             }
             parameter.tensors().iter().for_each(|(name, _)| weights.release(name));
         }
@@ -55,6 +76,10 @@ impl<T: Real> Prepared<T> {
 
     pub(crate) fn norm(&self, norm: &Norm) -> &PreparedNorm<T> {
         self.norms.get(&norm.weight).expect("a block uses only the norms it lists in block_parameters")
+    }
+
+    pub(crate) fn factor(&self, factor: &Factor) -> T {
+        *self.factors.get(&(factor.name.clone(), factor.index)).expect("a block uses only the factors it lists in block_parameters")
     }
 }
 
@@ -131,8 +156,8 @@ fn by_inputs<T: Real>(parts: &[&Linear], weights: &dyn WeightStore) -> Result<Ve
 }
 
 fn norm<T: Real>(norm: &Norm, weights: &dyn WeightStore) -> Result<PreparedNorm<T>> {
-    let bias = norm.bias.as_deref().map(|name| vector(name, norm.width, weights)).transpose()?;
-    Ok(PreparedNorm { weight: vector(&norm.weight, norm.width, weights)?, bias })
+    let read = |name: &Option<String>| name.as_deref().map(|name| vector(name, norm.width, weights)).transpose();
+    Ok(PreparedNorm { weight: read(&norm.weight)?, bias: read(&norm.bias)? })
 }
 
 fn vector<T: Real>(name: &str, width: usize, weights: &dyn WeightStore) -> Result<Vec<T>> {

@@ -22,6 +22,30 @@ impl<T: Real> Packed<T> {
         Packed { data: Buffer::zeros(len), outputs, inputs }
     }
 
+    /// A weight whose outputs are the given rows, each of `inputs` numbers: `x·Wᵀ` then multiplies `x` with each row.
+    pub fn from_rows<'a>(inputs: usize, rows: impl ExactSizeIterator<Item = &'a [T]> + Clone) -> Self {
+        let mut packed = Self::zeros(rows.len(), inputs);
+        if inputs == 0 {
+            return packed;
+        }
+        for (panel, out) in packed.data.chunks_exact_mut(inputs * T::PANEL).enumerate() {
+            transpose_into(out, 0, inputs, rows.clone().skip(panel * T::PANEL).take(T::PANEL), |value| value);
+        }
+        packed
+    }
+
+    /// A weight whose inputs are the given rows, each of `outputs` numbers: `x·Wᵀ` then is `x` times the matrix of these rows.
+    pub fn from_columns<'a>(outputs: usize, rows: impl ExactSizeIterator<Item = &'a [T]>) -> Self {
+        let mut packed = Self::zeros(outputs, rows.len());
+        let inputs = packed.inputs;
+        for (input, row) in rows.enumerate() {
+            for (panel, part) in row.chunks(T::PANEL).enumerate() {
+                packed.data[(panel * inputs + input) * T::PANEL..][..part.len()].copy_from_slice(part);
+            }
+        }
+        packed
+    }
+
     /// Output columns, without padding.
     pub fn outputs(&self) -> usize {
         self.outputs
@@ -177,6 +201,18 @@ mod tests {
     fn every_way_of_packing_is_the_same_in_f32_and_f64() {
         every_way_of_packing_is_the_same::<f32>();
         every_way_of_packing_is_the_same::<f64>();
+    }
+
+    #[test]
+    fn rows_and_columns_pack_like_weights() {
+        for (n, k) in [(1, 1), (31, 5), (33, 17), (70, 40)] {
+            let values: Vec<f32> = noise(n * k, 2);
+            let rows = Packed::from_rows(k, values.chunks_exact(k));
+            assert_eq!(bits(rows.data()), bits(&panels::<f32>(&values, n, k)));
+            let transposed: Vec<f32> = (0..k * n).map(|i| values[i % n * k + i / n]).collect();
+            let columns = Packed::from_columns(n, transposed.chunks_exact(n));
+            assert_eq!(bits(columns.data()), bits(rows.data()));
+        }
     }
 
     #[test]

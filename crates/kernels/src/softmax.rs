@@ -1,6 +1,7 @@
 //! Softmax of a row of scores, and `ln Σ eˣ` over a vocabulary that arrives in chunks.
 
 use crate::Real;
+use crate::control::{Control, Factors};
 use crate::level::{Level, each_level};
 use crate::norm::{LANES, tree, tree_sum};
 
@@ -67,6 +68,31 @@ fn chunk<T: Real, const FMA: bool>(x: &[T], factor: T) -> (T, T) {
     (max, tree_sum(lanes))
 }
 
+/// Turns rows of unscaled scores, `stride` numbers apart, into patterns in place: row `r` becomes the softmax over its first `seen(r)` keys of the
+/// scaled and controlled scores, and 0 from there up to `keys`. `stride` is a multiple of 32 and at least `keys`. Factors, if given, do not look
+/// at keys that a row does not see.
+pub fn soften_rows<T: Real>(
+    scores: &mut [T],
+    stride: usize,
+    keys: usize,
+    seen: impl Fn(usize) -> usize,
+    scale: f64,
+    factors: Option<&Factors<'_, T>>,
+) {
+    assert!(stride.is_multiple_of(LANES) && stride >= keys, "rows of {stride} numbers do not hold {keys} keys in whole lanes");
+    let (level, scale, control) = (Level::best(), T::from_f64(scale), factors.and_then(Control::new));
+    assert!(!control.as_ref().is_some_and(Control::looks_ahead), "later keys have no scores here");
+    for (r, row) in scores.chunks_exact_mut(stride).enumerate() {
+        let seen = seen(r);
+        let scale = match &control {
+            Some(control) if control.apply(level, row, seen, seen, scale) => T::ONE,
+            _ => scale,
+        };
+        let inverse = T::ONE / soften(level, row, seen, keys, scale);
+        row[..seen].iter_mut().for_each(|p| *p *= inverse);
+    }
+}
+
 each_level!(
     /// Turns the first `seen` scores into `e^(score·scale − max)`, the rest up to `limit` into 0, and returns the sum, which is at least 1.
     ///
@@ -130,6 +156,7 @@ pub(crate) fn larger<T: Real>(a: T, b: T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{ControlMode, control_row};
     use crate::testing::{assert_close, bits, noise};
 
     fn plain(x: &[f64]) -> f64 {
@@ -182,6 +209,26 @@ mod tests {
                 let mut tight = scores.clone();
                 assert_eq!(soften(level, &mut tight, seen, seen, 3.0).to_bits(), sum.to_bits());
                 assert_eq!(bits(&tight[..seen]), bits(&out[..seen]));
+            }
+        }
+    }
+
+    #[test]
+    fn softened_rows_are_patterns_under_a_control() {
+        let (rows, keys, stride) = (3, 40, 64);
+        let scores = noise::<f64>(rows * stride, 11);
+        let mut factors = vec![1.0; keys];
+        (factors[2], factors[7]) = (0.1, 0.0);
+        let own = Factors { mode: ControlMode::LogAdditive, keys: &factors };
+        for given in [None, Some(&own)] {
+            let mut out = scores.clone();
+            soften_rows(&mut out, stride, keys, |r| 10 + 15 * r, 0.7, given);
+            for r in 0..rows {
+                let visible: Vec<bool> = (0..keys).map(|k| k < 10 + 15 * r).collect();
+                let ones = vec![1.0; keys];
+                let by = if given.is_some() { &factors } else { &ones };
+                let expected = control_row(&scores[r * stride..][..keys], &visible, by, 0.7, ControlMode::LogAdditive);
+                assert_close(&out[r * stride..][..keys], &expected, 1e-14);
             }
         }
     }

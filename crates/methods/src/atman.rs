@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use pellucid_core::{
-    Control, Engine, Error, FeaturePositions, Method, Mode, Outcome, Question, Result, Symbol,
+    Control, Engine, Error, FeaturePositions, Input, Method, Mode, Outcome, Question, Result,
     model::Description,
     units::{Overlap, check_factor, check_similarity, effective_factor},
     walk::Estimate,
@@ -37,6 +37,7 @@ pub(crate) const ENTRY: Entry = Entry {
     promise: "factor 1 scores exactly 0; a unit after a target token scores 0 there, unless similarity takes along an earlier one",
     cost: "one walk up with a copy a unit; memory of inference plus one row of d_model a carried row",
     source: "Deiseroth et al. 2023, arXiv 2301.08110",
+    docs: include_str!("atman.rs"),
     make: |parameters| Ok(Box::new(crate::parse::<Atman>("atman", parameters)?.checked()?)),
 };
 
@@ -91,8 +92,8 @@ impl Atman {
     ///
     /// # Errors
     /// A token outside the vocabulary.
-    pub fn directions(&self, engine: &Engine<'_>, symbols: &[Symbol]) -> Result<Option<Directions>> {
-        self.similarity.map(|_| Directions::of(engine.model, symbols)).transpose()
+    pub fn directions(&self, engine: &Engine<'_>, input: &Input) -> Result<Option<Directions>> {
+        self.similarity.map(|_| Directions::of(engine.model, &input.symbols)).transpose()
     }
 
     /// The factor on every key when `positions` (with their covered fractions) are suppressed; keys that are left alone are missing.
@@ -117,11 +118,11 @@ impl Atman {
 }
 
 impl Perturb for Atman {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], _: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
-        let directions = self.directions(engine, symbols)?;
+    fn changes(&self, engine: &Engine<'_>, input: &Input, _: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
+        let directions = self.directions(engine, input)?;
         let change = |positions: &[(usize, f64)]| {
             let factors = self.factors(directions.as_ref(), positions);
-            Ok(Change { symbols: None, control: Control::new(self.mode, factors, self.layers.as_deref())?, removed: 0 })
+            Ok(Change { input: None, control: Control::new(self.mode, factors, self.layers.as_deref())?, removed: Vec::new() })
         };
         features.iter().map(|f| change(&f.positions)).collect()
     }

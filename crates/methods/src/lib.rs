@@ -3,20 +3,78 @@
 //! A method asks the engine for walks and does some arithmetic; it knows no architecture. To add one: a file that implements
 //! [`Method`] and ends in an `ENTRY`, and its two lines here.
 
+mod alti;
+mod alti_logit;
 mod atman;
+mod atman_gradient;
+mod attention;
+mod attention_gradcam;
+mod attention_rollout;
+mod attn_lrp;
+mod baseline;
+pub mod carried;
+mod changed_gradient;
+mod chefer;
+mod cp_lrp;
+mod decompx;
+mod embedding;
+mod entries;
+mod flash_trace;
+mod gim;
+mod ifr;
+mod input_x_gradient;
+mod integrated_gradients;
+mod linearised;
+mod lrp;
+mod mixing;
 mod occlusion;
 mod perturbation;
+mod points;
+#[allow(dead_code, reason = "used by every method that is being added")]
+mod propagation;
+mod quadrature;
 mod random;
+mod reduction;
+mod saliency;
 mod similarity;
+mod smooth_grad;
+mod value_zeroing;
+mod vector_norms;
 
 use pellucid_core::{Error, Method, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+pub use alti::{Alti, VectorNorm};
+pub use alti_logit::{AltiLogit, LogitParts};
 pub use atman::Atman;
+pub use atman_gradient::AtmanGradient;
+pub use attention::Attention;
+pub use attention_gradcam::{AttentionGradcam, Normalize};
+pub use attention_rollout::AttentionRollout;
+pub use attn_lrp::AttnLrp;
+pub use baseline::Baseline;
+pub use changed_gradient::At;
+pub use chefer::{Chefer, NormalizeScores, Source};
+pub use cp_lrp::CpLrp;
+pub use decompx::{Approximation, Biases, DecompX};
+pub use embedding::{Embedded, Wrt};
+pub use flash_trace::{FlashTrace, Flow, Trace};
+pub use gim::Gim;
+pub use ifr::{Ifr, Shares};
+pub use input_x_gradient::InputXGradient;
+pub use integrated_gradients::IntegratedGradients;
+pub use linearised::{After, Deviation};
+pub use lrp::{AlphaBetaRules, Lrp, Variant};
 pub use occlusion::{Occlusion, Replace};
+pub use quadrature::Quadrature;
 pub use random::Random;
+pub use reduction::Reduce;
+pub use saliency::Saliency;
 pub use similarity::{Directions, Similarity};
+pub use smooth_grad::SmoothGrad;
+pub use value_zeroing::ValueZeroing;
+pub use vector_norms::{NormRows, VectorNorms};
 
 /// One method: what people are told of it, and how to make it.
 #[derive(Clone, Copy)]
@@ -33,6 +91,8 @@ pub struct Entry {
     pub cost: &'static str,
     /// Where it was published.
     pub source: &'static str,
+    /// The source file: its first comment is what `pellucid methods NAME` prints.
+    pub docs: &'static str,
     /// From parameters (an object; what is left out has its default) to the method.
     pub make: fn(Json) -> Result<Box<dyn Method>>,
 }
@@ -40,7 +100,27 @@ pub struct Entry {
 /// Every method, the default first.
 pub const METHODS: &[Entry] = &[
     atman::ENTRY, //
+    atman_gradient::ENTRY,
     occlusion::ENTRY,
+    attention::ENTRY,
+    attention_rollout::ENTRY,
+    attention_gradcam::ENTRY,
+    chefer::ENTRY,
+    lrp::ENTRY,
+    saliency::ENTRY,
+    input_x_gradient::ENTRY,
+    integrated_gradients::ENTRY,
+    smooth_grad::ENTRY,
+    attn_lrp::ENTRY,
+    cp_lrp::ENTRY,
+    gim::ENTRY,
+    alti::ENTRY,
+    vector_norms::ENTRY,
+    value_zeroing::ENTRY,
+    decompx::ENTRY,
+    alti_logit::ENTRY,
+    ifr::ENTRY,
+    flash_trace::ENTRY,
     random::ENTRY,
 ];
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use pellucid_core::{
-    Control, Engine, Error, FeaturePositions, Method, Outcome, Question, Result, Symbol, model::Description, walk::Estimate,
+    Control, Engine, Error, FeaturePositions, Input, Method, Outcome, Question, Result, Symbol, model::Description, walk::Estimate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ pub(crate) const ENTRY: Entry = Entry {
     promise: "replacing a token by itself scores exactly 0",
     cost: "one walk up with a copy a unit; memory of inference plus one row of d_model a carried row",
     source: "Zeiler and Fergus 2014, arXiv 1311.2901; Li et al. 2016, arXiv 1612.08220",
+    docs: include_str!("occlusion.rs"),
     make: |parameters| Ok(Box::new(crate::parse::<Occlusion>("occlusion", parameters)?)),
 };
 
@@ -53,18 +54,21 @@ pub struct Occlusion {
 }
 
 impl Perturb for Occlusion {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
-        features.iter().map(|f| self.change(engine, symbols, prompt, f)).collect()
+    fn changes(&self, engine: &Engine<'_>, input: &Input, prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
+        features.iter().map(|f| self.change(engine, input, prompt, f)).collect()
     }
 }
 
 impl Occlusion {
-    fn change(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, feature: &FeaturePositions) -> Result<Change> {
+    fn change(&self, engine: &Engine<'_>, input: &Input, prompt: usize, feature: &FeaturePositions) -> Result<Change> {
         let covered = |p: usize| feature.positions.iter().any(|c| c.0 == p);
-        let by = |symbol: Symbol| symbols.iter().enumerate().map(|(p, s)| if covered(p) { symbol.clone() } else { s.clone() }).collect();
-        let (symbols, removed) = match self.replace {
-            Replace::Zero => (by(Symbol::Vector(Arc::from(vec![0.0; engine.model.description().d_model]))), 0),
-            Replace::Token(id) => (by(Symbol::Token(id)), 0),
+        let by = |symbol: Symbol| {
+            let symbols = input.symbols.iter().enumerate();
+            input.with_symbols(symbols.map(|(p, s)| if covered(p) { symbol.clone() } else { s.clone() }))
+        };
+        let (input, removed) = match self.replace {
+            Replace::Zero => (by(Symbol::Vector(Arc::from(vec![0.0; engine.model.description().d_model]))), Vec::new()),
+            Replace::Token(id) => (by(Symbol::Token(id)), Vec::new()),
             Replace::Delete => {
                 if let Some((position, _)) = feature.positions.iter().find(|p| p.0 >= prompt) {
                     return Err(Error::request(format!(
@@ -72,9 +76,9 @@ impl Occlusion {
                          leave target tokens out of the features, or replace"
                     )));
                 }
-                let rest: Vec<Symbol> = symbols.iter().enumerate().filter(|(p, _)| !covered(*p)).map(|(_, s)| s.clone()).collect();
-                let removed = symbols.len() - rest.len();
-                if removed >= prompt {
+                let rest = input.retain(|p| !covered(p));
+                let removed: Vec<usize> = (0..input.len()).filter(|p| covered(*p)).collect();
+                if removed.len() >= prompt {
                     return Err(Error::request(format!(
                         "deleting this unit would take all {prompt} tokens of the prompt; replace them instead, or use smaller units"
                     )));
@@ -82,7 +86,7 @@ impl Occlusion {
                 (rest, removed)
             }
         };
-        Ok(Change { symbols: Some(symbols), control: Control::none(), removed })
+        Ok(Change { input: Some(input), control: Control::none(), removed })
     }
 }
 

@@ -9,10 +9,8 @@
 //! Passes: one walk up per sweep, with one clean copy and one copy a feature (twice that with a contrast); no walk down.
 //! Memory: one row of `d_model` numbers per row carried; see `pellucid_core::walk::up`.
 
-use std::sync::Arc;
-
 use pellucid_core::{
-    Control, Engine, FeaturePositions, Outcome, Part, Question, Result, Symbol,
+    Control, Engine, Error, FeaturePositions, Input, Outcome, Part, Place, Question, Result,
     walk::{
         Estimate,
         up::{Answer, Ask, Copy, Document, Readout, TokenScore},
@@ -21,17 +19,17 @@ use pellucid_core::{
 
 /// What becomes of an input when a feature is perturbed.
 pub(crate) struct Change {
-    /// Its symbols, if they are others.
-    pub(crate) symbols: Option<Vec<Symbol>>,
+    /// What the model reads, if it is something else.
+    pub(crate) input: Option<Input>,
     /// What is done to its attention.
     pub(crate) control: Control,
-    /// How many positions before the target were taken out.
-    pub(crate) removed: usize,
+    /// Positions of the prompt that were taken out.
+    pub(crate) removed: Vec<usize>,
 }
 
 impl Change {
     fn none() -> Self {
-        Self { symbols: None, control: Control::none(), removed: 0 }
+        Self { input: None, control: Control::none(), removed: Vec::new() }
     }
 }
 
@@ -42,34 +40,45 @@ struct Plan {
     tokens: Vec<Vec<u32>>,
 }
 
-/// Says what becomes of an input, given as symbols, for each feature; the first `prompt` symbols are the prompt.
+/// Says what becomes of an input for each feature; the first `prompt` symbols are the prompt.
 pub(crate) trait Perturb {
-    fn changes(&self, engine: &Engine<'_>, symbols: &[Symbol], prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>>;
+    fn changes(&self, engine: &Engine<'_>, input: &Input, prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>>;
 }
 
 fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Plan> {
-    question.check(engine.model.description())?;
+    question.check(engine.model)?;
     let tokens: Vec<Vec<u32>> = std::iter::once(&question.target.tokens).chain(&question.target.contrast).cloned().collect();
     let mut plan = Plan { documents: Vec::new(), copies: Vec::new(), tokens };
     for (document, tokens) in plan.tokens.iter().enumerate() {
-        let before_last = tokens[..tokens.len() - 1].iter().map(|t| Symbol::Token(*t));
-        let symbols: Vec<Symbol> = question.prompt.iter().cloned().chain(before_last).collect();
-        let asks = |removed: usize| -> Vec<Ask> {
-            let first = question.prompt.len() - 1 - removed;
-            tokens.iter().enumerate().map(|(t, token)| Ask { position: first + t, tokens: vec![*token] }).collect()
+        let input = question.document(tokens);
+        let asks = |removed: &[usize]| -> Result<Vec<Ask>> {
+            let ask = |(t, token): (usize, &u32)| Ok(Ask { position: moved(question, t, removed)?, tokens: vec![*token] });
+            tokens.iter().enumerate().map(ask).collect()
         };
         // The contrast has other tokens, and not as many: what the target's own tokens do to it cannot be asked.
         let has = |feature: &FeaturePositions| document == 0 || feature.part == Part::Prompt;
         let features: Vec<&FeaturePositions> = question.features.iter().filter(|f| has(f)).collect();
-        let mut changes = method.changes(engine, &symbols, question.prompt.len(), &features)?.into_iter();
+        let mut changes = method.changes(engine, &input, question.prompt.len(), &features)?.into_iter();
         for feature in &question.features {
             let change = if has(feature) { changes.next().expect("one change a feature") } else { Change::none() };
-            let symbols = change.symbols.map(Arc::from);
-            plan.copies.push(Copy { document, symbols, control: change.control, asks: asks(change.removed) });
+            plan.copies.push(Copy { document, input: change.input, control: change.control, asks: asks(&change.removed)? });
         }
-        plan.documents.push(Document { symbols: symbols.into(), control: Control::none(), asks: asks(0) });
+        plan.documents.push(Document { input, control: Control::none(), asks: asks(&[])? });
     }
     Ok(plan)
+}
+
+/// The row that scores target token `t` when some positions of the prompt are gone.
+fn moved(question: &Question, t: usize, removed: &[usize]) -> Result<usize> {
+    let row = question.row(t);
+    match question.target.place {
+        Place::Whole => Ok(row),
+        Place::Continuation => Ok(row - removed.len()),
+        Place::Position(_) if removed.contains(&row) => {
+            Err(Error::request(format!("a unit covers position {row}, where the target stands: it cannot be deleted, only replaced")))
+        }
+        Place::Position(_) => Ok(row - removed.iter().filter(|p| **p < row).count()),
+    }
 }
 
 /// What [`attribute`] would take.
@@ -97,6 +106,6 @@ pub(crate) fn attribute(method: &dyn Perturb, engine: &Engine<'_>, question: &Qu
         per_target_token: differences(0),
         per_contrast_token: if plan.documents.len() > 1 { differences(1) } else { Vec::new() },
         cost: up.cost,
-        backwards: 0,
+        ..Outcome::default()
     })
 }

@@ -3,7 +3,7 @@
 //! Passes: one clean copy, for the target's own numbers. Promise: the same seed gives the same scores;
 //! a unit after a target token scores 0 there.
 
-use pellucid_core::{Engine, FeaturePositions, Method, Outcome, Part, Question, Result, Symbol, model::Description, walk::Estimate};
+use pellucid_core::{Engine, FeaturePositions, Input, Method, Outcome, Part, Question, Result, model::Description, walk::Estimate};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
     promise: "the same seed gives the same scores; a unit after a target token scores 0 there",
     cost: "one clean copy up",
     source: "none needed",
+    docs: include_str!("random.rs"),
     make: |parameters| Ok(Box::new(crate::parse::<Random>("random", parameters)?)),
 };
 
@@ -33,14 +34,14 @@ pub struct Random {
 }
 
 impl Perturb for Random {
-    fn changes(&self, _: &Engine<'_>, _: &[Symbol], _: usize, _: &[&FeaturePositions]) -> Result<Vec<Change>> {
+    fn changes(&self, _: &Engine<'_>, _: &Input, _: usize, _: &[&FeaturePositions]) -> Result<Vec<Change>> {
         Ok(Vec::new()) // it runs without features
     }
 }
 
 /// The question without its features: the clean copies alone.
 fn clean(engine: &Engine<'_>, question: &Question) -> Result<Question> {
-    question.check(engine.model.description())?;
+    question.check(engine.model)?;
     Ok(Question { features: Vec::new(), ..question.clone() })
 }
 

@@ -1,6 +1,9 @@
 //! From files to a model.
 
+mod config;
+
 use std::{
+    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -9,7 +12,7 @@ use std::{
 use pellucid_core::{Error, FileRecord, Model, ModelRecord, Result, TensorInfo, WeightStore};
 
 use crate::{
-    architectures::{self, Config, Entry, open_gguf},
+    architectures::{self, Entry, open_gguf},
     source::{self, Located},
     text::{GgufVocabulary, TextTokenizer},
     weights::{self, Gguf},
@@ -46,14 +49,18 @@ pub fn open(located: &Located) -> Result<Loaded> {
         let (entry, config, store) = open_gguf(gguf)?;
         (entry, config, store, tokenizer)
     } else {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let config = read_config(&folder.join("config.json"))?;
+        let store = weights::open(&path)?;
+        let config = config::find(&path, store.as_ref())?;
         let entry = architectures::find(config.model_type()?)?;
-        (entry, config, Prefixed::open(weights::open(&path)?, entry.prefix), TextTokenizer::from_folder(folder)?)
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let store = named(store, entry)?;
+        (entry, config.beside(store.as_ref()), store, TextTokenizer::from_folder(folder)?)
     };
     let architecture = (entry.build)(&config)?;
-    let tied = config.flag_or("tie_word_embeddings", false)? || architecture.unembedding().weight == architecture.token_table().name;
-    let model = Model::new(architecture, store, |name| is_buffer(name) || (tied && is_copy_of_table(name)))?;
+    let table_is_last = architecture.unembedding().is_some_and(|l| l.weight == architecture.token_table().name);
+    let tied = config.flag_or("tie_word_embeddings", false)? || table_is_last;
+    let unused = |name: &str| entry.unused.iter().any(|beginning| name.starts_with(beginning));
+    let model = Model::new(architecture, store, |name| is_buffer(name) || unused(name) || (tied && is_copy_of_table(name)))?;
     let record = record(located, &path, entry)?;
     Ok(Loaded { model, tokenizer, record })
 }
@@ -98,7 +105,8 @@ fn weight_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    const NAMES: [&str; 4] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+    const NAMES: [&str; 5] =
+        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
     if let Some(found) = NAMES.iter().map(|n| path.join(n)).find(|p| p.is_file()) {
         return Ok(found);
     }
@@ -116,22 +124,19 @@ fn weight_file(path: &Path) -> Result<PathBuf> {
     }
 }
 
-fn read_config(path: &Path) -> Result<Config> {
-    const LARGEST: u64 = 16 << 20;
-    let size = fs::metadata(path).map_err(|e| Error::io("cannot read", path, e))?.len();
-    if size > LARGEST {
-        return Err(Error::format(path, format!("a config of {size} bytes is larger than any real one")));
-    }
-    let text = fs::read(path).map_err(|e| Error::io("cannot read", path, e))?;
-    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| Error::format(path, format!("not JSON: {e}")))?;
-    Config::new(json).map_err(|_| Error::format(path, "not a JSON object"))
-}
-
-/// Buffers that old checkpoints store beside the weights: causal masks and rotary tables.
+/// Buffers that old checkpoints store beside the weights: causal masks, rotary tables, positions counted up.
 fn is_buffer(name: &str) -> bool {
-    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", ".embed_positions"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    const ENDINGS: [&str; 8] = [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".attention.bias",
+        ".attention.masked_bias",
+        ".rotary_emb.inv_freq",
+        ".embed_positions",
+        ".embeddings.position_ids",
+        ".embeddings.token_type_ids",
+    ];
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// A tied unembedding that is stored a second time.
@@ -150,31 +155,71 @@ fn record(located: &Located, path: &Path, entry: &Entry) -> Result<ModelRecord> 
     Ok(ModelRecord { id: located.id.clone(), architecture: entry.model_type.into(), files, dtype: String::new(), device: "cpu".into() })
 }
 
-/// A store whose names lack the prefix that the architecture expects (a base model saved without its head).
-struct Prefixed {
+/// A store under the names that an architecture expects: with its prefix, which a base model saved without its head lacks, and with norms'
+/// scale and shift called as they are today (`gamma` and `beta` in BERT checkpoints of 2018).
+struct Named {
     inner: Box<dyn WeightStore>,
-    prefix: &'static str,
+    /// Expected name → stored name.
+    stored: BTreeMap<String, String>,
 }
 
-impl Prefixed {
-    fn open(inner: Box<dyn WeightStore>, prefix: &'static str) -> Box<dyn WeightStore> {
-        if inner.names().iter().any(|n| n.starts_with(prefix)) { inner } else { Box::new(Self { inner, prefix }) }
-    }
+/// What the heads' tensors are called; they never have a prefix.
+const HEADS: [&str; 10] = [
+    "lm_head.",
+    "embed_out.",
+    "classifier.",
+    "pre_classifier.",
+    "cls.",
+    "predictions.",
+    "sop_classifier.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+];
 
-    fn stored<'a>(&self, name: &'a str) -> &'a str {
-        name.strip_prefix(self.prefix).unwrap_or(name)
+/// `inner` under the names that `entry` expects.
+///
+/// # Errors
+/// Two tensors that come to the same name.
+fn named(inner: Box<dyn WeightStore>, entry: &Entry) -> Result<Box<dyn WeightStore>> {
+    let names = inner.names();
+    let bare = !names.iter().any(|n| n.starts_with(entry.prefix));
+    let expected = |name: &str| {
+        let name = match name
+            .strip_suffix("LayerNorm.gamma")
+            .map(|p| (p, "weight"))
+            .or(name.strip_suffix("LayerNorm.beta").map(|p| (p, "bias")))
+        {
+            Some((place, part)) => format!("{place}LayerNorm.{part}"),
+            None => name.to_owned(),
+        };
+        if bare && !HEADS.iter().any(|h| name.starts_with(h)) { format!("{}{name}", entry.prefix) } else { name }
+    };
+    let mut stored = BTreeMap::new();
+    for name in names {
+        if let Some(other) = stored.insert(expected(&name), name.clone()) {
+            return Err(Error::Weights(format!("tensors `{other}` and `{name}` are the same one under two names")));
+        }
+    }
+    if stored.iter().all(|(expected, name)| expected == name) {
+        return Ok(inner);
+    }
+    Ok(Box::new(Named { inner, stored }))
+}
+
+impl Named {
+    fn stored<'a>(&'a self, name: &'a str) -> &'a str {
+        self.stored.get(name).map_or(name, String::as_str)
     }
 }
 
-impl WeightStore for Prefixed {
+impl WeightStore for Named {
     fn names(&self) -> Vec<String> {
-        let head = |name: &str| ["lm_head.", "embed_out."].iter().any(|h| name.starts_with(h));
-        let prefixed = |n: String| if head(&n) { n } else { format!("{}{n}", self.prefix) };
-        self.inner.names().into_iter().map(prefixed).collect()
+        self.stored.keys().cloned().collect()
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        self.inner.info(self.stored(name))
+        self.inner.info(self.stored.get(name)?)
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {

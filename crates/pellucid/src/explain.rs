@@ -1,32 +1,50 @@
 //! A person's request turned into a question for a method, and its answer into an [`Attribution`].
 
+mod class;
+mod continuation;
+mod features;
+mod goal;
+mod mask;
+mod similarity;
+
 use std::{ops::Range, time::Instant};
 
 use pellucid_core::{
-    Attribution, ContrastRecord, CostRecord, Engine, Error, FORMAT, Feature, FeaturePositions, InputRecord, Method, MethodRecord, Outcome,
-    Part, Postprocessing, Question, Result, Score, Scores, Span, Target, TargetRecord, TargetToken,
-    units::{Granularity, units},
-    walk::{Estimate, up::TokenScore},
+    Attribution, ContrastRecord, CostRecord, Engine, Error, FORMAT, FeaturePositions, InputRecord, Method, MethodRecord, Model, Outcome,
+    Place, Postprocessing, Question, Result, Score, Scores, Sign, Special, Target, TargetKind, TargetRecord, model::Outputs,
+    units::Granularity, walk::Estimate,
 };
 use pellucid_models::{Loaded, text::TextTokenizer};
 
 use crate::{
     VERSION,
-    generate::greedy,
-    prompt::{Characters, Prompt, Reading, Within, needed},
+    prompt::{Characters, Prompt, Reading, Within, reads_whole},
 };
+use features::Cut;
+use goal::Goal;
 
 /// What is explained.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Aim {
-    /// This text, as the continuation of the prompt.
+    /// What the model itself says: so many tokens of greedy continuation (fewer if it stops), the class that it chooses, or what it puts in
+    /// the place of a mask.
+    Own(usize),
+    /// Anything that costs the same as this many tokens: for an estimate.
+    Any(usize),
+    /// This text, as the continuation of the prompt; in the place of the mask; or as the text to compare with.
     Text(String),
     /// What the model itself says next: so many tokens of greedy continuation, fewer if it stops.
     Generated(usize),
     /// These tokens of the given text (end exclusive); the prompt is what stands before them.
     Range(Range<usize>),
-    /// These token ids.
+    /// These token ids; a class; the ids of a text to compare with.
     Ids(Vec<u32>),
+    /// This class, by its name or its number.
+    Class(String),
+    /// This word in the place of the mask.
+    Masked(String),
+    /// How similar the input is to this text.
+    SimilarTo(String),
 }
 
 /// A request for an explanation.
@@ -42,10 +60,14 @@ pub struct Request {
     pub aim: Aim,
     /// What it is set against: a text or ids.
     pub contrast: Option<Aim>,
+    /// Which token is the mask that is explained; `None`: the only one there is.
+    pub mask_at: Option<usize>,
     /// Whether earlier target tokens get scores, too.
     pub target_features: bool,
-    /// What is explained of each target token.
-    pub score: Score,
+    /// Whether special tokens get scores, whatever the units. An encoder's do wherever tokens do.
+    pub special_tokens: bool,
+    /// What is explained of each target token; `None`: the logit of a class or a similarity, else the log-probability.
+    pub score: Option<Score>,
     /// Logits are divided by it before the softmax.
     pub temperature: f64,
     /// What is done to the sums.
@@ -55,16 +77,18 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request with defaults: tokens, the model's own next token, log-probability.
+    /// A request with defaults: tokens, and what the model itself says (one token where it goes on with a text).
     pub fn new(prompt: Prompt, method: Box<dyn Method>) -> Self {
         Self {
             prompt,
             within: Within::default(),
             units: Granularity::Token,
-            aim: Aim::Generated(1),
+            aim: Aim::Own(1),
             contrast: None,
+            mask_at: None,
             target_features: false,
-            score: Score::default(),
+            special_tokens: false,
+            score: None,
             temperature: 1.0,
             postprocessing: Postprocessing::default(),
             method,
@@ -72,53 +96,71 @@ impl Request {
     }
 }
 
-/// Tokens of a target with their places in its text.
-#[derive(Clone, Debug, Default)]
-struct Aimed {
-    text: Option<String>,
-    ids: Vec<u32>,
-    spans: Vec<Option<Range<usize>>>,
-    origin: &'static str,
+impl Request {
+    /// The same question the other way round: the text that was compared with is explained, compared with the text that was explained.
+    ///
+    /// # Errors
+    /// The request does not compare one text with another.
+    pub fn turn_round(&mut self) -> Result<()> {
+        match (&mut self.prompt, &mut self.aim) {
+            (Prompt::Text(text), Aim::SimilarTo(other)) => std::mem::swap(text, other),
+            _ => return Err(Error::request("only the similarity of one text to another can be explained both ways")),
+        }
+        Ok(())
+    }
 }
 
 /// A request made ready for its method.
 #[derive(Debug)]
 pub struct Prepared {
     reading: Reading,
-    target: Aimed,
-    contrast: Option<Aimed>,
-    features: Vec<Feature>,
-    units: String,
+    goal: Goal,
+    cut: Cut,
     question: Question,
 }
 
 impl Prepared {
-    /// Reads, aims and cuts. Runs the model only to generate a target.
+    /// Reads, aims and cuts. Runs the model only to find out what it says itself, and for the vector of a text that is compared with.
+    ///
+    /// # Errors
+    /// Anything that does not suit the method, the model or the text.
+    pub fn new(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
+        request.method.fits(engine.model.description())?;
+        Self::for_any(request, loaded, engine)
+    }
+
+    /// The same, whatever the method.
     ///
     /// # Errors
     /// Anything that does not suit the model or the text.
-    pub fn new(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
-        let tokenizer = loaded.tokenizer.as_ref();
-        request.method.fits(engine.model.description())?;
-        let mut reading = Reading::new(&request.prompt, &request.within, tokenizer)?;
-        let target = aimed("target", &request.aim, &mut reading, tokenizer, engine)?;
-        let contrast = request.contrast.as_ref().map(|c| aimed("contrast", c, &mut reading, tokenizer, engine)).transpose()?;
-        let (mut features, mut positions, units) = cut(&reading, &request.units)?;
+    pub fn for_any(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
+        let mut reading = Reading::new(&request.prompt, &request.within, loaded)?;
+        let goal = Goal::new((&request.aim, request.contrast.as_ref()), request.mask_at, &mut reading, loaded, engine)?;
+        let mut cut = Cut::new(request, &reading, loaded)?;
         if request.target_features {
-            earlier_target_tokens(&target, reading.ids.len(), &mut features, &mut positions);
+            if goal.place != Place::Continuation {
+                return Err(reads_whole(loaded.model.description(), "has no earlier target tokens", "leave out --target-features"));
+            }
+            cut.add_target(&goal.target, reading.ids.len());
         }
+        let model = goal.model.as_ref().unwrap_or(engine.model);
         let question = Question {
-            prompt: reading.symbols(),
-            features: positions,
+            prompt: reading.input(model.description()),
+            features: cut.positions.clone(),
             target: Target {
-                tokens: target.ids.clone(),
-                contrast: contrast.as_ref().map(|c| c.ids.clone()),
-                score: request.score,
+                place: goal.place,
+                tokens: goal.target.ids.clone(),
+                contrast: goal.contrast.as_ref().map(|c| c.ids.clone()),
+                score: score(request, &goal, model)?,
                 temperature: request.temperature,
             },
+            special: Special {
+                pad: loaded.tokenizer.as_ref().and_then(TextTokenizer::pad_token),
+                mask: loaded.tokenizer.as_ref().and_then(TextTokenizer::mask_token),
+            },
         };
-        question.check(engine.model.description())?;
-        Ok(Self { reading, target, contrast, features, units, question })
+        question.check(model)?;
+        Ok(Self { reading, goal, cut, question })
     }
 
     /// The question as the method gets it.
@@ -131,26 +173,64 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::explain`].
     pub fn estimate(&self, request: &Request, engine: &Engine<'_>) -> Result<Estimate> {
-        request.method.estimate(engine, &self.question)
+        self.on(engine, |engine| request.method.estimate(engine, &self.question))
+    }
+
+    /// What answering by another method takes.
+    ///
+    /// # Errors
+    /// As [`Prepared::explain_by`].
+    pub fn estimate_by(&self, method: &dyn Method, loaded: &Loaded, engine: &Engine<'_>) -> Result<Estimate> {
+        method.fits(loaded.model.description())?;
+        self.on(engine, |engine| method.estimate(engine, &self.question))
     }
 
     /// Runs the method.
     ///
     /// # Errors
     /// Too little memory, an interruption.
-    pub fn explain(self, request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Attribution> {
-        let begin = Instant::now();
-        let outcome = request.method.attribute(engine, &self.question)?;
-        let wall_ms = begin.elapsed().as_secs_f64() * 1e3;
-        Ok(self.record(request, loaded, engine, &outcome, wall_ms))
+    pub fn explain(&self, request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Attribution> {
+        self.explain_by(&*request.method, request, loaded, engine)
     }
 
-    fn record(self, request: &Request, loaded: &Loaded, engine: &Engine<'_>, outcome: &Outcome, wall_ms: f64) -> Attribution {
+    /// Runs another method on the same question.
+    ///
+    /// # Errors
+    /// A method that does not fit the model, too little memory, an interruption.
+    pub fn explain_by(&self, method: &dyn Method, request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Attribution> {
+        let begin = Instant::now();
+        let outcome = self.on(engine, |engine| method.attribute(engine, &self.question))?;
+        let wall_ms = begin.elapsed().as_secs_f64() * 1e3;
+        Ok(self.record(method, request, loaded, engine, &outcome, wall_ms))
+    }
+
+    /// With the model that is asked, on the same terms.
+    fn on<T>(&self, engine: &Engine<'_>, work: impl FnOnce(&Engine<'_>) -> T) -> T {
+        let Some(model) = &self.goal.model else { return work(engine) };
+        let Engine { model: _, compute, max_memory, share_prefix, ref progress, ref cancel } = *engine;
+        work(&Engine { model, compute, max_memory, share_prefix, progress: progress.clone(), cancel: cancel.clone() })
+    }
+
+    fn record(
+        &self,
+        method: &dyn Method,
+        request: &Request,
+        loaded: &Loaded,
+        engine: &Engine<'_>,
+        outcome: &Outcome,
+        wall_ms: f64,
+    ) -> Attribution {
         let tokenizer = loaded.tokenizer.as_ref();
+        let Goal { kind, target, contrast, .. } = &self.goal;
         let prompt = self.reading.ids.len();
+        let first = match self.question.target.place {
+            Place::Continuation => prompt,
+            Place::Position(position) => position,
+            Place::Whole => 0,
+        };
         let characters = Characters::of(self.reading.text.as_deref().unwrap_or(""));
         let per_target_token = reported(&self.question, &outcome.per_target_token, prompt);
-        let per_contrast_token = self.contrast.as_ref().map(|_| reported(&self.question, &outcome.per_contrast_token, prompt));
+        let per_contrast_token = contrast.as_ref().map(|_| reported(&self.question, &outcome.per_contrast_token, prompt));
         // Only what is reported counts: under similarity a later token may act on an earlier target through its neighbours.
         let sum = |rows: &[Vec<Option<f64>>], i: usize| rows.get(i).map_or(0.0, |row| row.iter().flatten().sum());
         let contrast_rows = per_contrast_token.as_deref().unwrap_or_default();
@@ -165,26 +245,31 @@ impl Prepared {
             input: InputRecord {
                 shown: self.reading.shown.iter().map(|r| characters.span(r)).collect(),
                 tokens: self.reading.tokens(tokenizer),
-                text: self.reading.text,
+                text: self.reading.text.clone(),
+                second: self.reading.second.as_ref().map(|r| characters.span(r)),
             },
             target: TargetRecord {
-                origin: self.target.origin.into(),
-                score: request.score.name().into(),
-                tokens: target_tokens(&self.target, &outcome.clean, prompt, tokenizer),
-                contrast: self
-                    .contrast
-                    .map(|c| ContrastRecord { tokens: target_tokens(&c, &outcome.clean_contrast, prompt, tokenizer), text: c.text }),
-                text: self.target.text,
+                kind: *kind,
+                origin: target.origin.into(),
+                score: self.question.target.score.name().into(),
+                tokens: target.record(&outcome.clean, first),
+                contrast: contrast
+                    .as_ref()
+                    .map(|c| ContrastRecord { tokens: c.record(&outcome.clean_contrast, first), text: c.text.clone() }),
+                text: target.text.clone(),
             },
             method: MethodRecord {
-                id: request.method.id().into(),
-                parameters: parameters(request),
-                seed: request.method.seed(),
+                id: method.id().into(),
+                parameters: parameters(method, request),
+                seed: method.seed(),
                 postprocessing: request.postprocessing.name().into(),
-                units: self.units,
+                units: self.cut.units.clone(),
+                // A difference of shares has a direction.
+                sign: if contrast.is_some() { Sign::Signed } else { method.sign() },
             },
-            features: self.features,
+            features: self.cut.features.clone(),
             scores: Scores { combined, per_target_token, per_contrast_token },
+            promises: outcome.promises.clone(),
             cost: CostRecord {
                 wall_ms,
                 forwards: outcome.cost.copies,
@@ -206,137 +291,24 @@ pub fn explain(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Resul
     Prepared::new(request, loaded, engine)?.explain(request, loaded, engine)
 }
 
-fn parameters(request: &Request) -> serde_json::Value {
-    let mut parameters = request.method.parameters();
+fn parameters(method: &dyn Method, request: &Request) -> serde_json::Value {
+    let mut parameters = method.parameters();
     if let Some(object) = parameters.as_object_mut() {
         object.insert("temperature".into(), request.temperature.into());
     }
     parameters
 }
 
-fn aimed(what: &str, aim: &Aim, reading: &mut Reading, tokenizer: Option<&TextTokenizer>, engine: &Engine<'_>) -> Result<Aimed> {
-    match aim {
-        Aim::Text(text) => {
-            let encoded = needed(tokenizer)?.encode_continuation(text)?;
-            if encoded.ids.is_empty() {
-                return Err(Error::request(format!(
-                    "the {what} \"{text}\" gives no tokens; give at least one character that the tokenizer knows"
-                )));
-            }
-            Ok(Aimed { text: Some(text.clone()), ids: encoded.ids, spans: encoded.spans, origin: "given" })
+/// What is explained of each target token.
+fn score(request: &Request, goal: &Goal, model: &Model) -> Result<Score> {
+    let similarity = goal.kind == TargetKind::Similarity;
+    match request.score {
+        Some(score) if similarity && score != Score::Logit => {
+            Err(Error::request(format!("a similarity has no {}; explain its logit, which is the cosine", score.name())))
         }
-        Aim::Ids(ids) => {
-            if ids.is_empty() {
-                return Err(Error::request(format!("the {what} has no token ids; give at least one")));
-            }
-            Ok(Aimed { text: None, ids: ids.clone(), spans: vec![None; ids.len()], origin: "given" })
-        }
-        Aim::Generated(count) => {
-            if *count == 0 {
-                return Err(Error::request("a target of 0 generated tokens explains nothing; ask for at least 1"));
-            }
-            let ids = greedy(engine, tokenizer, &reading.symbols(), *count)?;
-            let (text, spans) = match tokenizer {
-                Some(tokenizer) => {
-                    let (text, spans) = pieces(tokenizer, &ids);
-                    (Some(text), spans)
-                }
-                None => (None, vec![None; ids.len()]),
-            };
-            Ok(Aimed { text, ids, spans, origin: "generated" })
-        }
-        Aim::Range(range) => range_of_prompt(range, reading),
-    }
-}
-
-/// Takes a target out of the text itself: what follows it is dropped, what stands before it is the prompt.
-fn range_of_prompt(range: &Range<usize>, reading: &mut Reading) -> Result<Aimed> {
-    let tokens = reading.ids.len();
-    if range.is_empty() || range.end > tokens || range.start == 0 {
-        return Err(Error::request(format!(
-            "target tokens {}..{} are not a part of the text after its first token; it has {tokens} tokens, so 1..{tokens} is the most",
-            range.start, range.end
-        )));
-    }
-    let ids = reading.ids[range.clone()].to_vec();
-    let spans: Vec<Option<Range<usize>>> = reading.spans[range.clone()].to_vec();
-    reading.ids.truncate(range.start);
-    reading.spans.truncate(range.start);
-    let covered = spans.iter().flatten();
-    let (first, last) = (covered.clone().map(|s| s.start).min(), covered.map(|s| s.end).max());
-    let (Some(text), Some(first), Some(last)) = (&mut reading.text, first, last) else {
-        return Ok(Aimed { text: None, ids, spans: vec![None; range.len()], origin: "range" });
-    };
-    let own = text[first..last].to_owned();
-    text.truncate(first);
-    let clip = |parts: &mut Vec<Range<usize>>| {
-        parts.iter_mut().for_each(|p| p.end = p.end.min(first));
-        parts.retain(|p| p.start < p.end);
-    };
-    clip(&mut reading.explained);
-    clip(&mut reading.shown);
-    reading.spans.iter_mut().for_each(|s| *s = s.take().map(|s| s.start.min(first)..s.end.min(first)).filter(|s| !s.is_empty()));
-    let spans = spans.into_iter().map(|s| s.map(|s| s.start - first..s.end - first)).collect();
-    Ok(Aimed { text: Some(own), ids, spans, origin: "range" })
-}
-
-/// The text of generated tokens, and which bytes of it each one brought.
-fn pieces(tokenizer: &TextTokenizer, ids: &[u32]) -> (String, Vec<Option<Range<usize>>>) {
-    let mut text = String::new();
-    let mut spans = Vec::new();
-    let mut streamer = tokenizer.streamer();
-    for id in ids {
-        let start = text.len();
-        text.push_str(&streamer.push(*id));
-        spans.push(start..text.len());
-    }
-    let rest = streamer.finish();
-    if let Some(last) = spans.last_mut().filter(|_| !rest.is_empty()) {
-        last.end += rest.len();
-        text.push_str(&rest);
-    }
-    (text, spans.into_iter().map(|s| Some(s).filter(|s| !s.is_empty())).collect())
-}
-
-type Cut = (Vec<Feature>, Vec<FeaturePositions>, String);
-
-/// Cuts the prompt into features; units that no token covers are left out, the model never saw them.
-fn cut(reading: &Reading, granularity: &Granularity) -> Result<Cut> {
-    let Some(text) = &reading.text else {
-        if !matches!(granularity, Granularity::Token | Granularity::Auto) {
-            return Err(Error::request(format!("units `{granularity}` need a text, but token ids were given; explain tokens")));
-        }
-        let feature = |(p, id): (usize, &u32)| Feature { part: Part::Prompt, text: format!("#{id}"), span: None, positions: vec![p] };
-        let features: Vec<Feature> = reading.ids.iter().enumerate().map(feature).collect();
-        let positions = (0..features.len()).map(|p| FeaturePositions { part: Part::Prompt, positions: vec![(p, 1.0)] }).collect();
-        return Ok((features, positions, "token".into()));
-    };
-    let characters = Characters::of(text);
-    let found = units(text, &reading.spans, &reading.explained, granularity)?;
-    let units = found.units.into_iter().filter(|u| !u.tokens.is_empty());
-    let (features, positions) = units
-        .map(|u| {
-            let feature = Feature {
-                part: Part::Prompt,
-                text: text[u.span.clone()].to_owned(),
-                span: Some(characters.span(&u.span)),
-                positions: u.tokens.iter().map(|t| t.0).collect(),
-            };
-            (feature, FeaturePositions { part: Part::Prompt, positions: u.tokens })
-        })
-        .unzip();
-    Ok((features, positions, found.granularity.to_string()))
-}
-
-fn earlier_target_tokens(target: &Aimed, prompt: usize, features: &mut Vec<Feature>, positions: &mut Vec<FeaturePositions>) {
-    let text = target.text.as_deref().unwrap_or("");
-    let characters = Characters::of(text);
-    for (t, (id, span)) in target.ids.iter().zip(&target.spans).enumerate().take(target.ids.len() - 1) {
-        let position = prompt + t;
-        let own = span.as_ref().map_or(format!("#{id}"), |s| text[s.clone()].trim().to_owned());
-        let span: Option<Span> = span.as_ref().map(|s| characters.span(s));
-        features.push(Feature { part: Part::Target, text: own, span, positions: vec![position] });
-        positions.push(FeaturePositions { part: Part::Target, positions: vec![(position, 1.0)] });
+        Some(score) => Ok(score),
+        None if similarity || matches!(model.description().outputs, Outputs::Classes { .. }) => Ok(Score::Logit),
+        None => Ok(Score::default()),
     }
 }
 
@@ -347,19 +319,10 @@ fn reported(question: &Question, scores: &[Vec<f64>], prompt: usize) -> Vec<Vec<
     rows.map(|(f, row)| row.iter().enumerate().map(|(t, s)| precedes(f, t).then_some(*s)).collect()).collect()
 }
 
-fn target_tokens(target: &Aimed, clean: &[TokenScore], prompt: usize, tokenizer: Option<&TextTokenizer>) -> Vec<TargetToken> {
-    let characters = Characters::of(target.text.as_deref().unwrap_or(""));
-    let token = |(t, score): (usize, &TokenScore)| TargetToken {
-        id: target.ids[t],
-        text: tokenizer.map_or(String::new(), |tokenizer| tokenizer.token_text(target.ids[t])),
-        span: target.spans[t].as_ref().map(|s| characters.span(s)),
-        position: prompt + t,
-        log_probability: score.log_probability,
-        probability: score.log_probability.exp(),
-        logit: score.logit,
-        rank: score.rank,
-    };
-    clean.iter().enumerate().map(token).collect()
+/// Begins to look for the largest resident size anew, where the system lets us; what [`peak_bytes`] tells is then of the work since.
+pub(crate) fn reset_peak() {
+    // Linux: 5 resets the peak. Where it cannot be reset, it stays that of the whole process.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Largest resident size of this process so far, where the system tells.

@@ -12,7 +12,7 @@ use pellucid_models::{Loaded, text::TextTokenizer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::prompt::{Prompt, Reading, Within};
+use crate::prompt::{Prompt, Reading, Within, reads_whole};
 
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +87,10 @@ pub struct Continuation {
 pub fn generate(request: &Request, loaded: &Loaded, engine: &Engine<'_>, hear: &mut dyn FnMut(&str)) -> Result<Continuation> {
     let sampling = request.sampling.checked()?;
     let tokenizer = loaded.tokenizer.as_ref();
-    let reading = Reading::new(&request.prompt, &Within::default(), tokenizer)?;
+    if !loaded.model.description().causal {
+        return Err(reads_whole(loaded.model.description(), "cannot go on with it", "choose a decoder, such as smollm2-135m"));
+    }
+    let reading = Reading::new(&request.prompt, &Within::default(), loaded)?;
     let layers = engine.model.description().layers;
     if let Some(layer) = request.layers.iter().flatten().find(|l| **l >= layers) {
         return Err(Error::request(format!("layer {layer} is beyond the model, which has {layers} layers (0 to {})", layers - 1)));

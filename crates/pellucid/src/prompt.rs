@@ -1,14 +1,19 @@
 //! From what a person wrote to what the model reads.
 //!
-//! Special tokens are added as the tokenizer's configuration says; text that looks like one is the person's text and stays text.
+//! Special tokens are added as the tokenizer's configuration says; text that looks like one is the person's text and stays text. The mask
+//! is the exception, and only for models that read it.
 
 use std::ops::Range;
 
 use pellucid_core::{
-    Error, Result, Span, Symbol, Token,
+    Error, Input, Result, Span, Symbol, Token,
+    model::Description,
     units::{Which, spans},
 };
-use pellucid_models::text::{ChatMessage, Encoded, TextTokenizer};
+use pellucid_models::{
+    Loaded,
+    text::{ChatMessage, Encoded, TextTokenizer},
+};
 
 /// What the model is asked to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +35,13 @@ pub enum Prompt {
         question: String,
         /// Whether both go into the model's chat template.
         chat: bool,
+    },
+    /// Two texts, for a model that tells them apart.
+    Pair {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
     },
     /// Token ids as they are.
     Ids(Vec<u32>),
@@ -55,6 +67,10 @@ pub struct Reading {
     pub ids: Vec<u32>,
     /// Bytes of the text that each token covers.
     pub spans: Vec<Option<Range<usize>>>,
+    /// Each token's type; empty where the model tells none apart.
+    pub types: Vec<u32>,
+    /// The second text, in bytes, where there are two.
+    pub second: Option<Range<usize>>,
     /// Parts to explain, in bytes; empty: all.
     pub explained: Vec<Range<usize>>,
     /// Parts that a person wrote, in bytes; empty: all.
@@ -65,14 +81,22 @@ pub struct Reading {
 const INSTRUCTION: &str = "Read the contents of the document carefully and answer the questions below.\n";
 
 impl Reading {
-    /// Reads a prompt with a model's tokenizer.
+    /// Reads a prompt as a model does.
     ///
     /// # Errors
-    /// An empty prompt, a model without a tokenizer or chat template where one is needed, a part that is not there.
-    pub fn new(prompt: &Prompt, within: &Within, tokenizer: Option<&TextTokenizer>) -> Result<Self> {
+    /// An empty prompt, a model without a tokenizer or chat template where one is needed, a document or two texts for a model that does not
+    /// read such, a part that is not there.
+    pub fn new(prompt: &Prompt, within: &Within, loaded: &Loaded) -> Result<Self> {
+        let (tokenizer, model) = (loaded.tokenizer.as_ref(), loaded.model.description());
         let mut reading = match prompt {
             Prompt::Ids(ids) => return Self::of_ids(ids, within),
+            Prompt::Text(text) if !model.causal => Self::whole(text, None, needed(tokenizer)?, model)?,
             Prompt::Text(text) => Self::plain(text.clone(), needed(tokenizer)?)?,
+            Prompt::Pair { first, second } if !model.causal => Self::whole(first, Some(second), needed(tokenizer)?, model)?,
+            Prompt::Pair { .. } => return Err(goes_on(model, "takes one text", "put both into it")),
+            Prompt::Chat { .. } | Prompt::Document { .. } if !model.causal => {
+                return Err(reads_whole(model, "answers no question", "give the text alone, without a chat or a question"));
+            }
             Prompt::Chat { words, system } => Self::chat(words, system.as_deref(), needed(tokenizer)?)?,
             Prompt::Document { document, question, chat } => Self::document(document, question, *chat, needed(tokenizer)?)?,
         };
@@ -96,6 +120,26 @@ impl Reading {
         Ok(Self { text: Some(text), ids, spans, ..Self::default() })
     }
 
+    /// One or two texts between special tokens, with masks.
+    fn whole(first: &str, second: Option<&String>, tokenizer: &TextTokenizer, model: &Description) -> Result<Self> {
+        check_words("prompt", first)?;
+        second.map(|second| check_words("second text", second)).transpose()?;
+        let encoded = tokenizer.encode_pair(first, second.map(String::as_str))?;
+        let mut reading = Self { text: Some(first.to_owned()), ids: encoded.ids, spans: encoded.spans, ..Self::default() };
+        if model.types > 1 && encoded.types.iter().any(|kind| *kind > 0) {
+            reading.types = encoded.types;
+        }
+        if let Some(second) = second {
+            let start = first.len() + 1;
+            reading.text = Some(format!("{first}\n{second}"));
+            reading.explained = vec![0..first.len(), start..start + second.len()];
+            reading.second = Some(start..start + second.len());
+            let of_second = reading.spans.iter_mut().enumerate().filter(|(i, _)| encoded.second.contains(i));
+            of_second.filter_map(|(_, span)| span.as_mut()).for_each(|span| *span = span.start + start..span.end + start);
+        }
+        Ok(reading)
+    }
+
     fn chat(words: &str, system: Option<&str>, tokenizer: &TextTokenizer) -> Result<Self> {
         check_words("prompt", words)?;
         let system = system.map(|s| ChatMessage { role: "system".into(), content: s.into() });
@@ -104,7 +148,7 @@ impl Reading {
         let chat = tokenizer.encode_chat(&messages, true)?;
         let own = chat.contents.last().cloned().into_iter().collect::<Vec<_>>();
         let Encoded { ids, spans } = chat.encoded;
-        Ok(Self { text: Some(chat.text), ids, spans, explained: own.clone(), shown: own })
+        Ok(Self { text: Some(chat.text), ids, spans, explained: own.clone(), shown: own, ..Self::default() })
     }
 
     fn document(document: &str, question: &str, chat: bool, tokenizer: &TextTokenizer) -> Result<Self> {
@@ -161,13 +205,33 @@ impl Reading {
         self.ids.iter().map(|id| Symbol::Token(*id)).collect()
     }
 
+    /// The symbols with their types, and the fillers behind them that some models were made to see ([`Description::filler`]).
+    pub fn input(&self, model: &Description) -> Input {
+        let left = model.context.saturating_sub(self.ids.len());
+        let fillers = || model.filler.into_iter().flat_map(|id| std::iter::repeat_n(Symbol::Token(id), left));
+        let types = self.types.iter().copied().chain(fillers().filter(|_| !self.types.is_empty()).map(|_| 0));
+        Input { symbols: self.symbols().into_iter().chain(fillers()).collect(), types: types.collect() }
+    }
+
     /// The tokens for the record.
     pub fn tokens(&self, tokenizer: Option<&TextTokenizer>) -> Vec<Token> {
         let characters = Characters::of(self.text.as_deref().unwrap_or(""));
         let text = |id: &u32| tokenizer.map_or(String::new(), |t| t.token_text(*id));
         let span = |span: &Option<Range<usize>>| span.as_ref().map(|s| characters.span(s));
-        self.ids.iter().zip(&self.spans).map(|(id, s)| Token { id: *id, text: text(id), span: span(s) }).collect()
+        let kind = |position: usize| self.types.get(position).copied().unwrap_or(0);
+        let tokens = self.ids.iter().zip(&self.spans).enumerate();
+        tokens.map(|(p, (id, s))| Token { id: *id, text: text(id), span: span(s), kind: kind(p) }).collect()
     }
+}
+
+/// Why a decoder cannot do what only an encoder does.
+pub(crate) fn goes_on(model: &Description, not: &str, instead: &str) -> Error {
+    Error::Unsupported(format!("this {} model goes on with a text and {not}; {instead}", model.architecture))
+}
+
+/// Why an encoder cannot do what only a decoder does.
+pub(crate) fn reads_whole(model: &Description, not: &str, instead: &str) -> Error {
+    Error::Unsupported(format!("this {} model reads a text as a whole and {not}; {instead}", model.architecture))
 }
 
 /// The tokenizer, or why there must be one.

@@ -1,44 +1,124 @@
 //! What every architecture keeps, whatever is asked of it: the shared suite.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use pellucid::{
-    Compute, Control, Engine, Loaded, Mode, Symbol,
+    Compute, Control, Engine, Mode, Model, Symbol,
     core::{
+        Input,
         candle::{DType, Tensor},
+        model::Outputs,
         walk::{
             trace::Site,
-            up::{Answer, Ask, Copy, Document, Readout},
+            up::{Answer, Ask, Copy, Document, Readout, TokenScore},
         },
     },
-    models::{open, source::Located},
+    models::{
+        architectures::{Config, find},
+        open,
+        source::Located,
+    },
 };
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::{Value as Json, json};
 
-const ARCHITECTURES: [&str; 5] = ["gpt2", "gpt_neox", "gptj", "llama", "qwen2"];
+const DECODERS: [&str; 5] = ["gpt2", "gpt_neox", "gptj", "llama", "qwen2"];
+const ENCODERS: [&str; 3] = ["bert", "distilbert", "roberta"];
 
-fn load(case: &str) -> Loaded {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(case);
-    open(&Located { id: case.into(), path, file: None }).unwrap()
+fn open_folder(path: &Path) -> Model {
+    open(&Located { id: "test".into(), path: path.into(), file: None }).unwrap().model
 }
 
-fn each(work: impl Fn(&str, &Loaded)) {
-    ARCHITECTURES.iter().for_each(|name| work(name, &load(name)));
+fn load(case: &str) -> Model {
+    open_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(case))
 }
 
-fn input(length: u32, salt: u32) -> Arc<[Symbol]> {
+/// A model of this config with weights that look random.
+fn made(config: Json) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let config = Config::new(config).unwrap();
+    let architecture = (find(config.model_type().unwrap()).unwrap().build)(&config).unwrap();
+    let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
+    let shapes: BTreeMap<_, _> = architecture.parameters().into_iter().chain(blocks).flat_map(|p| p.tensors()).collect();
+    let mut state = 1u64;
+    let mut next = || {
+        state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+        (state as f32 / (1u64 << 31) as f32 - 0.5) * 0.6
+    };
+    let bytes = |n: usize, next: &mut dyn FnMut() -> f32| (0..n).flat_map(|_| next().to_le_bytes()).collect::<Vec<u8>>();
+    let tensors: Vec<_> = shapes.into_iter().map(|(name, s)| (name, s.clone(), bytes(s.iter().product(), &mut next))).collect();
+    let views = tensors.iter().map(|(name, s, bytes)| (name, TensorView::new(Dtype::F32, s.clone(), bytes).unwrap()));
+    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    open_folder(folder.path())
+}
+
+/// Small encoders of which there is no case: other heads, shared blocks, means over rows.
+fn others() -> [(&'static str, Model); 4] {
+    let sizes = json!({
+        "hidden_size": 64, "embedding_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 128,
+        "max_position_embeddings": 64, "layer_norm_eps": 1e-12,
+    });
+    let of = |model_type: &str, architecture: &str| {
+        let mut config = sizes.clone();
+        config["model_type"] = model_type.into();
+        config["architectures"] = json!([architecture]);
+        made(config)
+    };
+    let vector = |salt: usize| (0..64).map(|i| ((i * 29 + salt * 17) % 31) as f64 / 31.0 - 0.5).collect();
+    let guard = json!({
+        "model_type": "nanoguard", "n_embd": 64, "n_layer": 3, "n_head": 4, "n_kv_head": 4, "vocab_size": 128, "sequence_len": 64,
+        "num_labels": 2
+    });
+    [
+        ("albert", of("albert", "AlbertForSequenceClassification")),
+        ("masked bert", of("bert", "BertForMaskedLM")),
+        ("compared bert", of("bert", "BertModel").compared_with(&[vector(1), vector(2)]).unwrap()),
+        ("nanoguard", made(guard)),
+    ]
+}
+
+fn each_decoder(work: impl Fn(&str, &Model)) {
+    DECODERS.iter().for_each(|name| work(name, &load(name)));
+}
+
+fn each_encoder(work: impl Fn(&str, &Model)) {
+    ENCODERS.iter().for_each(|name| work(name, &load(name)));
+    others().iter().for_each(|(name, model)| work(name, model));
+}
+
+fn each(work: impl Fn(&str, &Model)) {
+    each_decoder(&work);
+    each_encoder(work);
+}
+
+fn symbols(length: u32, salt: u32) -> Vec<Symbol> {
     (0..length).map(|i| Symbol::Token((i * 37 + salt * 11 + 5) % 128)).collect()
 }
 
+/// Tokens, the last third of another kind where the model tells kinds apart.
+fn input(model: &Model, length: u32, salt: u32) -> Input {
+    let types: Vec<u32> =
+        if model.description().types > 1 { (0..length).map(|p| u32::from(3 * p >= 2 * length)).collect() } else { vec![] };
+    Input { types: types.into(), ..symbols(length, salt).into() }
+}
+
+/// Rows that answer.
+fn rows(model: &Model, length: u32) -> std::ops::Range<usize> {
+    if model.description().outputs.pooling().is_some() { 0..1 } else { 0..length as usize }
+}
+
 /// A document of `length` tokens and a copy for every key suppressed alone, asked about its last rows.
-fn perturbed(length: u32, salt: u32, mode: Mode, factor: f64) -> (Document, Vec<Copy>) {
-    let asks: Vec<Ask> = (length - 3..length).map(|p| Ask { position: p as usize, tokens: vec![7, 90] }).collect();
+fn perturbed(model: &Model, length: u32, salt: u32, mode: Mode, factor: f64) -> (Document, Vec<Copy>) {
+    let tokens = if model.scores() == 128 { vec![7, 90] } else { vec![1, 0] };
+    let asks: Vec<Ask> = rows(model, length).rev().take(3).map(|position| Ask { position, tokens: tokens.clone() }).collect();
     let control = |p| Control::new(mode, [(p as usize, factor)], None).unwrap();
-    let copies = (0..length).map(|p| Copy { document: 0, symbols: None, control: control(p), asks: asks.clone() }).collect();
-    (Document { symbols: input(length, salt), control: Control::none(), asks }, copies)
+    let copies = (0..length).map(|p| Copy { document: 0, input: None, control: control(p), asks: asks.clone() }).collect();
+    (Document { input: input(model, length, salt), control: Control::none(), asks }, copies)
 }
 
 fn numbers(answers: &[Vec<Answer>]) -> Vec<f64> {
-    let token = |t: &pellucid::core::walk::up::TokenScore| [t.logit, t.log_probability];
+    let token = |t: &TokenScore| [t.logit, t.log_probability];
     answers.iter().flatten().flat_map(|a| a.tokens.iter().flat_map(token).chain(a.logits.iter().copied())).collect()
 }
 
@@ -50,11 +130,11 @@ fn furthest(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn a_factor_of_one_gives_the_clean_numbers_to_the_last_bit() {
-    each(|name, loaded| {
+    each(|name, model| {
         for mode in Mode::ALL {
-            let mut engine = Engine::new(&loaded.model);
+            let mut engine = Engine::new(model);
             engine.share_prefix = false; // compute every copy anew, among others
-            let (document, copies) = perturbed(13, 1, mode, 1.0);
+            let (document, copies) = perturbed(model, 13, 1, mode, 1.0);
             let up = engine.up(&[document], &copies, Readout::default()).unwrap();
             for copy in &up.copies {
                 assert_eq!(*copy, up.documents[0], "{name} {mode}");
@@ -65,10 +145,10 @@ fn a_factor_of_one_gives_the_clean_numbers_to_the_last_bit() {
 
 #[test]
 fn sharing_the_prefix_changes_no_bit() {
-    each(|name, loaded| {
+    each_decoder(|name, model| {
         for (mode, factor) in Mode::ALL.into_iter().flat_map(|m| [(m, 0.1), (m, 0.0), (m, 3.0)]) {
-            let (document, copies) = perturbed(13, 2, mode, factor);
-            let mut engine = Engine::new(&loaded.model);
+            let (document, copies) = perturbed(model, 13, 2, mode, factor);
+            let mut engine = Engine::new(model);
             let shared = engine.up(std::slice::from_ref(&document), &copies, Readout::default()).unwrap();
             engine.share_prefix = false;
             let whole = engine.up(&[document], &copies, Readout::default()).unwrap();
@@ -80,10 +160,10 @@ fn sharing_the_prefix_changes_no_bit() {
 
 #[test]
 fn a_batch_of_documents_equals_one_by_one() {
-    each(|name, loaded| {
-        let engine = Engine::new(&loaded.model);
+    each(|name, model| {
+        let engine = Engine::new(model);
         let lengths = [13, 5, 9];
-        let parts: Vec<_> = lengths.iter().map(|n| perturbed(*n, *n, Mode::LogAdditive, 0.1)).collect();
+        let parts: Vec<_> = lengths.iter().map(|n| perturbed(model, *n, *n, Mode::LogAdditive, 0.1)).collect();
         let alone = parts.iter().map(|(d, c)| engine.up(std::slice::from_ref(d), c, Readout::default()).unwrap());
         let alone: Vec<f64> = alone.flat_map(|up| numbers(&up.copies)).collect();
         let documents: Vec<_> = parts.iter().map(|p| p.0.clone()).collect();
@@ -96,13 +176,13 @@ fn a_batch_of_documents_equals_one_by_one() {
 
 #[test]
 fn any_split_into_sweeps_gives_the_same_numbers() {
-    each(|name, loaded| {
-        let (document, copies) = perturbed(13, 3, Mode::LogAdditive, 0.1);
+    each(|name, model| {
+        let (document, copies) = perturbed(model, 13, 3, Mode::LogAdditive, 0.1);
         let documents = [document];
-        let mut engine = Engine::new(&loaded.model);
+        let mut engine = Engine::new(model);
         let whole = engine.up(&documents, &copies, Readout::default()).unwrap();
         assert_eq!(whole.cost.sweeps, 1);
-        let one_row = 64 * 4;
+        let one_row = 4 * (model.description().d_model + model.description().beside) as u64;
         let mut sweeps = Vec::new();
         for rows in [60, 30, 13] {
             let fixed = whole.cost.peak_bytes - (whole.cost.rows - 13) * one_row;
@@ -121,17 +201,17 @@ fn any_split_into_sweeps_gives_the_same_numbers() {
 
 #[test]
 fn the_fast_pass_equals_the_recording_pass_under_every_control() {
-    each(|name, loaded| {
+    each(|name, model| {
         for (compute, tolerance) in [(Compute::F32, 2e-4), (Compute::F64, 1e-9)] {
-            let mut engine = Engine::new(&loaded.model);
+            let mut engine = Engine::new(model);
             engine.compute = compute;
-            let symbols = input(11, 4);
+            let input = input(model, 11, 4);
             for mode in Mode::ALL {
                 for factors in [vec![], vec![(2, 0.1)], vec![(0, 0.0), (4, 2.0), (10, 0.3)]] {
                     let layers = (factors.len() == 1).then_some(&[0, 2][..]);
                     let control = Control::new(mode, factors, layers).unwrap();
-                    let asks = (0..11).map(|position| Ask { position, tokens: vec![] }).collect();
-                    let document = Document { symbols: symbols.clone(), control: control.clone(), asks };
+                    let asks = rows(model, 11).map(|position| Ask { position, tokens: vec![] }).collect();
+                    let document = Document { input: input.clone(), control: control.clone(), asks };
                     let fast = engine.up(&[document], &[], Readout { logits: true, ..Readout::default() }).unwrap();
                     let mut recorded = Vec::new();
                     let mut keep = |site: Site, tensor: &Tensor| {
@@ -140,7 +220,7 @@ fn the_fast_pass_equals_the_recording_pass_under_every_control() {
                         }
                         Ok(())
                     };
-                    engine.trace(&symbols, &control, &mut keep).unwrap();
+                    engine.trace(&input, &control, &mut keep).unwrap();
                     let off = furthest(&numbers(&fast.documents), &recorded);
                     assert!(off <= tolerance, "{name} {mode} {:?}: {off:e}", compute);
                 }
@@ -151,15 +231,14 @@ fn the_fast_pass_equals_the_recording_pass_under_every_control() {
 
 #[test]
 fn suppressing_everything_never_gives_nan() {
-    each(|name, loaded| {
+    each(|name, model| {
         for mode in Mode::ALL {
             for factor in [0.0, 1e-30, 1e30] {
-                let symbols = input(9, 5);
                 let control = Control::new(mode, (0..9).map(|p| (p, factor)), None).unwrap();
-                let asks = (0..9).map(|position| Ask { position, tokens: vec![1] }).collect();
-                let copy = Copy { document: 0, symbols: None, control, asks };
-                let document = Document { symbols, control: Control::none(), asks: vec![] };
-                let up = Engine::new(&loaded.model).up(&[document], &[copy], Readout::default()).unwrap();
+                let asks = rows(model, 9).map(|position| Ask { position, tokens: vec![1] }).collect();
+                let copy = Copy { document: 0, input: None, control, asks };
+                let document = Document { input: input(model, 9, 5), control: Control::none(), asks: vec![] };
+                let up = Engine::new(model).up(&[document], &[copy], Readout::default()).unwrap();
                 assert!(numbers(&up.copies).iter().all(|x| x.is_finite()), "{name} {mode} {factor}");
             }
         }
@@ -168,18 +247,18 @@ fn suppressing_everything_never_gives_nan() {
 
 #[test]
 fn growing_a_text_gives_the_logits_of_reading_it_whole() {
-    each(|name, loaded| {
-        let engine = Engine::new(&loaded.model);
+    each_decoder(|name, model| {
+        let engine = Engine::new(model);
         for mode in Mode::ALL {
             let control = Control::new(mode, [(1, 0.1), (3, 4.0)], None).unwrap();
             let mut decoder = engine.decoder(vec![control.clone(), Control::none()]).unwrap();
-            let symbols = input(10, 6);
+            let symbols = symbols(10, 6);
             let mut grown = decoder.push(&[symbols[..6].to_vec(), symbols[..6].to_vec()]).unwrap();
             for next in &symbols[6..] {
                 grown = decoder.push(&[vec![next.clone()], vec![next.clone()]]).unwrap();
             }
             let ask = vec![Ask { position: 9, tokens: vec![] }];
-            let document = |control| Document { symbols: symbols.clone(), control, asks: ask.clone() };
+            let document = |control| Document { input: symbols.clone().into(), control, asks: ask.clone() };
             let documents = [document(control), document(Control::none())];
             let whole = engine.up(&documents, &[], Readout { logits: true, ..Readout::default() }).unwrap();
             for (grown, whole) in grown.iter().zip(&whole.documents) {
@@ -191,18 +270,68 @@ fn growing_a_text_gives_the_logits_of_reading_it_whole() {
 
 #[test]
 fn what_does_not_suit_the_model_is_refused_by_name() {
-    let loaded = load("llama");
-    let engine = Engine::new(&loaded.model);
+    let model = load("llama");
+    let engine = Engine::new(&model);
     let ask = |position, token| vec![Ask { position, tokens: vec![token] }];
-    let run = |symbols: Arc<[Symbol]>, asks| {
-        let document = Document { symbols, control: Control::none(), asks };
+    let run = |input: Input, asks| {
+        let document = Document { input, control: Control::none(), asks };
         engine.up(&[document], &[], Readout::default()).unwrap_err().to_string()
     };
-    assert!(run([].into(), vec![]).contains("empty"));
-    assert!(run(input(3, 0), ask(3, 0)).contains("target position 3 is outside the input, which has 3 tokens"));
-    assert!(run(input(3, 0), ask(2, 128)).contains("target token id 128"));
+    let input = |length| Input::from(symbols(length, 0));
+    assert!(run(input(0), vec![]).contains("empty"));
+    assert!(run(input(3), ask(3, 0)).contains("target position 3 is outside the input, which has 3 tokens"));
+    assert!(run(input(3), ask(2, 128)).contains("target token id 128"));
     assert!(run([Symbol::Token(128)].into(), vec![]).contains("token id 128 is outside the vocabulary, which has 128 tokens"));
-    assert!(run(input(65, 0), vec![]).contains("the input has 65 tokens, the model takes at most 64"));
+    assert!(run(input(65), vec![]).contains("the input has 65 tokens, the model takes at most 64"));
     assert!(run([Symbol::Vector(vec![0.0; 3].into())].into(), vec![]).contains("3 numbers"));
     assert!(run([Symbol::Vector(vec![f32::NAN; 64].into())].into(), vec![]).contains("not finite"));
+}
+
+#[test]
+fn in_an_encoder_every_row_sees_every_change() {
+    each_encoder(|name, model| {
+        let engine = Engine::new(model);
+        let (document, copies) = perturbed(model, 13, 7, Mode::LogAdditive, 0.1);
+        let up = engine.up(&[document], &copies, Readout::default()).unwrap();
+        assert_eq!(up.cost.rows, 13 * 14, "{name}: every copy carries every row");
+        for (key, copy) in up.copies.iter().enumerate() {
+            assert_ne!(numbers(std::slice::from_ref(copy)), numbers(&up.documents), "{name}: key {key}");
+        }
+    });
+}
+
+#[test]
+fn a_copy_may_be_of_another_input_and_of_other_kinds() {
+    each_encoder(|name, model| {
+        let engine = Engine::new(model);
+        let (document, _) = perturbed(model, 9, 8, Mode::default(), 1.0);
+        let other = Document { input: input(model, 9, 9), ..document.clone() };
+        let plain = Document { input: symbols(9, 8).into(), ..document.clone() };
+        let copy = |d: &Document| Copy { document: 0, input: Some(d.input.clone()), control: Control::none(), asks: d.asks.clone() };
+        let up = engine.up(&[document, other.clone(), plain.clone()], &[copy(&other), copy(&plain)], Readout::default()).unwrap();
+        assert_eq!(up.copies[..], up.documents[1..], "{name}");
+        assert_ne!(up.documents[0], up.documents[1], "{name}");
+        assert_eq!(up.documents[0] == up.documents[2], model.description().types < 2, "{name}: kinds matter where there are some");
+    });
+}
+
+#[test]
+fn what_does_not_suit_an_encoder_is_refused_by_name() {
+    let refused = |model: &Model, input: Input, position, token| {
+        let document = Document { input, control: Control::none(), asks: vec![Ask { position, tokens: vec![token] }] };
+        Engine::new(model).up(&[document], &[], Readout::default()).unwrap_err().to_string()
+    };
+    let bert = load("bert");
+    let kinds = |types: &[u32]| Input { types: types.into(), ..symbols(3, 0).into() };
+    assert!(refused(&bert, kinds(&[]), 0, 3).contains("no class 3: the model has 3 classes"));
+    assert!(refused(&bert, kinds(&[]), 1, 0).contains("all positions become one"));
+    assert!(refused(&bert, kinds(&[0, 1]), 0, 0).contains("2 token types for 3 positions"));
+    assert!(refused(&bert, kinds(&[0, 1, 2]), 0, 0).contains("token type 2 is unknown to the model, which tells 2 apart"));
+    assert!(refused(&load("roberta"), symbols(65, 0).into(), 0, 0).contains("the input has 65 tokens, the model takes at most 64"));
+    assert!(Engine::new(&bert).decoder(vec![Control::none()]).unwrap_err().to_string().contains("not causal"));
+    for (_, model) in others() {
+        if matches!(model.description().outputs, Outputs::Embedding { .. }) {
+            assert!(refused(&model, symbols(3, 0).into(), 0, 2).contains("no score 2: the input is compared with 2 texts"));
+        }
+    }
 }

@@ -123,8 +123,8 @@ fn sharing_the_prefix_and_splitting_the_work_change_nothing_on_a_real_model() {
     let symbols: std::sync::Arc<[Symbol]> = ids.iter().map(|i| Symbol::Token(*i)).collect();
     let asks = vec![Ask { position: ids.len() - 1, tokens: vec![1586] }];
     let control = |p| Control::new(Mode::LogAdditive, [(p, 0.1)], None).unwrap();
-    let copies: Vec<_> = (0..ids.len()).map(|p| Copy { document: 0, symbols: None, control: control(p), asks: asks.clone() }).collect();
-    let documents = [Document { symbols, control: Control::none(), asks }];
+    let copies: Vec<_> = (0..ids.len()).map(|p| Copy { document: 0, input: None, control: control(p), asks: asks.clone() }).collect();
+    let documents = [Document { input: symbols.to_vec().into(), control: Control::none(), asks }];
     let mut engine = Engine::new(&loaded.model);
     let shared = engine.up(&documents, &copies, Readout::default()).unwrap();
     engine.share_prefix = false;

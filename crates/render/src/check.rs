@@ -14,6 +14,14 @@ pub(crate) fn check(a: &Attribution) -> Result<(), String> {
     target(a)?;
     features(a)?;
     scores(a)?;
+    for (i, promise) in a.promises.iter().enumerate() {
+        finite(&format!("promises[{i}].expected"), promise.expected)?;
+        finite(&format!("promises[{i}].got"), promise.got)?;
+        if promise.target_token >= a.target.tokens.len() {
+            let (token, tokens) = (promise.target_token, a.target.tokens.len());
+            return Err(format!("promises[{i}].target_token is {token}, the target has {tokens} tokens"));
+        }
+    }
     if !(a.method.parameters.is_object() || a.method.parameters.is_null()) {
         return Err(format!("method.parameters is {}, not an object", a.method.parameters));
     }
@@ -23,6 +31,7 @@ pub(crate) fn check(a: &Attribution) -> Result<(), String> {
 
 fn input(a: &Attribution) -> Result<(), String> {
     let length = length(&a.input.text);
+    span("input.second", a.input.second, length, "input.text")?;
     let mut end = 0;
     for (i, part) in a.input.shown.iter().enumerate() {
         let field = format!("input.shown[{i}]");

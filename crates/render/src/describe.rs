@@ -1,6 +1,6 @@
 //! What every form says in words: the heading, the model, the method, the target, the cost.
 
-use pellucid_core::{Attribution, CostRecord, TargetToken};
+use pellucid_core::{Attribution, CostRecord, Promise, Sign, TargetKind, TargetRecord, TargetToken};
 use serde_json::Value;
 
 use crate::escape::label;
@@ -20,30 +20,53 @@ pub(crate) fn token(t: &TargetToken) -> String {
 }
 
 /// Target or contrast as a whole.
-fn whole(text: &Option<String>, tokens: &[TargetToken]) -> String {
-    match text {
+fn whole(kind: TargetKind, text: &Option<String>, tokens: &[TargetToken]) -> String {
+    let whole = match text {
         Some(text) => quoted(text.trim_matches(' ')),
+        None if kind == TargetKind::Similarity => "another text".into(),
         None => {
             let named: Vec<String> = tokens.iter().take(6).map(token).collect();
             format!("{}{}", named.join(" "), if tokens.len() > 6 { " …" } else { "" })
         }
+    };
+    match kind {
+        TargetKind::Class => format!("the class {whole}"),
+        TargetKind::Similarity => format!("the similarity to {whole}"),
+        TargetKind::Continuation | TargetKind::MaskedToken => whole,
     }
+}
+
+/// Where a masked token stands.
+fn at_mask(target: &TargetRecord) -> &'static str {
+    if target.kind == TargetKind::MaskedToken { " at the mask" } else { "" }
 }
 
 /// One line: what is explained.
 pub(crate) fn heading(view: &View<'_>) -> String {
-    let target = &view.a.target;
+    // A score without a direction does not speak for anything.
+    let what = if view.sign() == Sign::Signed { "What speaks for" } else { "What counts for" };
+    format!("{what} {}", explained(view))
+}
+
+/// The target, and what it is set against.
+pub(crate) fn explained(view: &View<'_>) -> String {
+    let (target, kind) = (&view.a.target, view.a.target.kind);
+    let of_target = || format!("{}{}", whole(kind, &target.text, &target.tokens), at_mask(target));
     match (view.target_token, &target.contrast) {
-        (Some(t), _) => format!("What speaks for {}", token(&target.tokens[t]).replace("“ ", "“")),
-        (None, Some(c)) => format!("What speaks for {} rather than {}", whole(&target.text, &target.tokens), whole(&c.text, &c.tokens)),
-        (None, None) => format!("What speaks for {}", whole(&target.text, &target.tokens)),
+        (Some(t), _) if kind == TargetKind::Continuation => token(&target.tokens[t]).replace("“ ", "“"),
+        (None, Some(c)) => format!("{} rather than {}", of_target(), whole(kind, &c.text, &c.tokens)),
+        (_, _) => of_target(),
     }
 }
 
 /// Which scores these are, where that is not plain from the heading.
 pub(crate) fn scores(view: &View<'_>) -> String {
     let target = &view.a.target;
-    let unit = if target.score == "logit" { "logit" } else { "nats" };
+    let explained = match (target.kind, target.score.as_str()) {
+        (TargetKind::Similarity, _) => "cosine similarity".to_owned(),
+        (_, "log-probability") => "log-probability (nats)".to_owned(),
+        (_, score) => label(score, QUOTED),
+    };
     let what = match (view.target_token, target.tokens.len()) {
         (Some(t), n) => format!("target token {} of {n}, raw", t + 1),
         (None, 1) if target.contrast.is_none() => String::new(),
@@ -56,7 +79,8 @@ pub(crate) fn scores(view: &View<'_>) -> String {
         _ if view.target_token.is_some() => String::new(),
         post => format!("post-processing: {}", label(post, QUOTED)),
     };
-    let parts = [format!("change of {} ({unit})", label(&target.score, QUOTED)), what, post];
+    let sign = if view.a.method.sign == Sign::Unsigned { "scores without a sign" } else { "" };
+    let parts = [format!("explains the {explained}"), what, sign.into(), post];
     parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
@@ -95,9 +119,54 @@ pub(crate) fn value(v: &Value, columns: usize) -> String {
     }
 }
 
-/// `“ Paris” p 0.774 rank 0`.
-pub(crate) fn clean(t: &TargetToken) -> String {
-    format!("{} p {} rank {}", token(t), probability(t.probability), t.rank)
+/// `“ Paris” p 0.774 rank 0`; of a similarity, the cosine.
+pub(crate) fn clean(kind: TargetKind, t: &TargetToken) -> String {
+    match kind {
+        TargetKind::Similarity => format!("cosine {:.4}", t.logit),
+        _ => format!("{} {}", token(t), standing(kind, t)),
+    }
+}
+
+/// How the model sees it: `p 0.774 rank 0`, or the cosine.
+pub(crate) fn standing(kind: TargetKind, t: &TargetToken) -> String {
+    match kind {
+        TargetKind::Similarity => format!("{:.4}", t.logit),
+        _ => format!("p {} rank {}", probability(t.probability), t.rank),
+    }
+}
+
+/// A promise counts as kept if the sum is off by no more than this share of it: far above rounding, far below what an eye sees.
+const KEPT: f64 = 0.01;
+
+/// What came of the method's promises: one line for each kind, with the largest error.
+pub(crate) fn promises(a: &Attribution) -> Vec<String> {
+    let mut names: Vec<&str> = a.promises.iter().map(|p| p.name.as_str()).collect();
+    names.dedup();
+    names.iter().filter_map(|name| promise(a.promises.iter().filter(|p| p.name == *name))).collect()
+}
+
+/// `conservation kept: adds up to 9.1370, expected 9.1370 (off by 2.1e-5)`.
+fn promise<'a>(sums: impl Iterator<Item = &'a Promise>) -> Option<String> {
+    let all: Vec<&Promise> = sums.collect();
+    let worst = all.iter().max_by(|a, b| error(a).total_cmp(&error(b)))?;
+    let of = if all.len() > 1 { format!(", worst of {} target tokens", all.len()) } else { String::new() };
+    let (got, expected) = (sum(worst.got), sum(worst.expected));
+    let verdict = if all.iter().all(|p| kept(p)) { "kept" } else { "not kept" };
+    Some(format!("{} {verdict}: adds up to {got}, expected {expected} (off by {:.1e}{of})", label(&worst.name, 40), error(worst)))
+}
+
+fn kept(promise: &Promise) -> bool {
+    // Sums of nothing but rounding errors are as good as 0.
+    error(promise) <= KEPT * promise.got.abs().max(promise.expected.abs()) + 1e-6
+}
+
+/// How far a promised sum is from what it should be.
+fn error(promise: &Promise) -> f64 {
+    (promise.got - promise.expected).abs()
+}
+
+fn sum(value: f64) -> String {
+    if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) { format!("{value:.4e}") } else { format!("{value:.4}") }
 }
 
 /// Three decimals, or a power of ten where those would be zero.

@@ -5,11 +5,11 @@
 //! (the method's own units, words, sentences) and not once per target token. The attribution itself lies in the page as JSON.
 
 mod details;
-mod map;
+pub(crate) mod map;
 
 use std::fmt::Write;
 
-use pellucid_core::{Attribution, Error, Result};
+use pellucid_core::{Attribution, Error, Result, Sign, TargetKind, TargetToken};
 
 use crate::aggregate::{Level, levels};
 use crate::escape::{label, visible};
@@ -21,9 +21,9 @@ use crate::{Options, Render, Theme, check, describe, json};
 const MAX_TARGETS: usize = 50;
 const MAX_NUMBERS: usize = 100_000;
 
-const STYLE: &str = include_str!("html/page.css");
+pub(crate) const STYLE: &str = include_str!("html/page.css");
 const JSON_BEGIN: &str = "<script type=\"application/json\" id=\"pellucid\">";
-const JSON_END: &str = "</script>";
+pub(crate) const JSON_END: &str = "</script>";
 
 /// A self-contained page.
 pub(crate) struct Html;
@@ -54,7 +54,14 @@ impl Render for Html {
             &mut page,
             format_args!("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{}</title>\n", escape(&title)),
         );
-        put(&mut page, format_args!("<style>\n{}{STYLE}{}</style>\n<body>\n", themes(options.theme), rules(choices.len(), levels.len())));
+        put(
+            &mut page,
+            format_args!(
+                "<style>\n{}{STYLE}{}</style>\n<body>\n",
+                themes(options.theme, choices[0].sign()),
+                rules(choices.len(), levels.len())
+            ),
+        );
         for (i, choice) in choices.iter().enumerate() {
             radio(&mut page, 't', i, choice.target_token == options.target_token || choices.len() == 1);
         }
@@ -68,6 +75,9 @@ impl Render for Html {
         for (i, &level) in levels.iter().enumerate() {
             put(&mut page, format_args!("<section class=\"lv lv{i}\">\n{}</section>\n", map::section(&choices, level, options.top)?));
         }
+        for line in describe::promises(a) {
+            put(&mut page, format_args!("<p class=\"note\">{}</p>\n", escape(&line)));
+        }
         page.push_str(&details::details(&choices[0]));
         page.push_str("</main>\n");
         put(&mut page, format_args!("{JSON_BEGIN}{}{JSON_END}\n", json::embeddable(a)?));
@@ -77,9 +87,14 @@ impl Render for Html {
 
 /// The JSON that a page of ours carries; `None` if these bytes are not such a page.
 pub(crate) fn embedded_json(page: &[u8]) -> Option<&[u8]> {
+    embedded(page, JSON_BEGIN)
+}
+
+/// What stands behind a mark in a page of ours.
+pub(crate) fn embedded<'a>(page: &'a [u8], begin: &str) -> Option<&'a [u8]> {
     let page = std::str::from_utf8(page).ok()?.strip_prefix("<!doctype html>")?;
     // Nothing else in the page can hold this mark: all `<` of a text are escaped.
-    let (_, rest) = page.split_once(JSON_BEGIN)?;
+    let (_, rest) = page.split_once(begin)?;
     rest.split_once(JSON_END).map(|(json, _)| json.as_bytes())
 }
 
@@ -111,12 +126,7 @@ fn switches(page: &mut String, choices: &[View<'_>], levels: &[Level]) {
     for (i, t) in listed.iter().enumerate() {
         let token = &target.tokens[*t];
         let text = if token.text.is_empty() { format!("#{}", token.id) } else { label(&token.text, 40) };
-        let inner = format!(
-            "<b><bdi>{}</bdi></b><small>p {} · rank {}</small>",
-            escape(&text),
-            describe::probability(token.probability),
-            token.rank
-        );
+        let inner = format!("<b><bdi>{}</bdi></b><small>{}</small>", escape(&text), standing(target.kind, token));
         match choices.len() {
             1 => put(page, format_args!("<span class=\"only\">{inner}</span>")),
             _ => put(page, format_args!("<label for=\"t{}\">{inner}</label>", i + 1)),
@@ -136,11 +146,8 @@ fn switches(page: &mut String, choices: &[View<'_>], levels: &[Level]) {
         page.push_str("<nav class=\"targets\"><span class=\"cap\">contrast</span>");
         for t in contrast.tokens.iter().take(MAX_TARGETS) {
             let text = if t.text.is_empty() { format!("#{}", t.id) } else { label(&t.text, 40) };
-            let p = describe::probability(t.probability);
-            put(
-                page,
-                format_args!("<span class=\"only\"><b><bdi>{}</bdi></b><small>p {p} · rank {}</small></span>", escape(&text), t.rank),
-            );
+            let standing = standing(target.kind, t);
+            put(page, format_args!("<span class=\"only\"><b><bdi>{}</bdi></b><small>{standing}</small></span>", escape(&text)));
         }
         page.push_str("</nav>\n");
     }
@@ -157,6 +164,10 @@ fn switches(page: &mut String, choices: &[View<'_>], levels: &[Level]) {
         }
         page.push_str("</nav>\n");
     }
+}
+
+fn standing(kind: TargetKind, t: &TargetToken) -> String {
+    minus(&describe::standing(kind, t)).replace(" rank", " · rank")
 }
 
 fn radio(page: &mut String, group: char, i: usize, checked: bool) {
@@ -185,11 +196,13 @@ fn rules(choices: usize, levels: usize) -> String {
     css
 }
 
-fn themes(theme: Theme) -> String {
+pub(crate) fn themes(theme: Theme, sign: Sign) -> String {
     let colours = |scheme: &str, p: &Palette| {
-        let [paper, ink, quiet, line, supporting, opposing] = [p.paper, p.ink, p.quiet, p.line, p.supporting, p.opposing].map(|c| c.hex());
+        let p = p.of(sign);
+        let [paper, ink, quiet, line, supporting, opposing, share] =
+            [p.paper, p.ink, p.quiet, p.line, p.supporting, p.opposing, p.share].map(|c| c.hex());
         format!(
-            ":root{{color-scheme:{scheme};--paper:#{paper};--ink:#{ink};--quiet:#{quiet};--line:#{line};--for:#{supporting};--against:#{opposing}}}\n"
+            ":root{{color-scheme:{scheme};--paper:#{paper};--ink:#{ink};--quiet:#{quiet};--line:#{line};--for:#{supporting};--against:#{opposing};--share:#{share}}}\n"
         )
     };
     match theme {
@@ -200,15 +213,15 @@ fn themes(theme: Theme) -> String {
 }
 
 /// Text for the page: escaped for elements and for quoted attributes alike.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     html_escape::encode_safe(visible(text).as_ref()).into_owned()
 }
 
 /// A number with a true minus sign.
-fn minus(number: &str) -> String {
+pub(crate) fn minus(number: &str) -> String {
     number.replace('-', "−")
 }
 
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(crate) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("writing to a string cannot fail");
 }

@@ -42,12 +42,12 @@ pub(crate) fn embeddable(attribution: &Attribution) -> Result<String> {
     Ok(escaped(&serde_json::to_string(attribution).map_err(failed)?, "<>&"))
 }
 
-fn failed(e: serde_json::Error) -> Error {
+pub(crate) fn failed(e: serde_json::Error) -> Error {
     Error::request(format!("cannot write as JSON: {e}"))
 }
 
 /// Characters that steer a terminal or a reader's eye, and `more`, as `\u` escapes. In JSON they stand in strings only, where that is allowed.
-fn escaped(text: &str, more: &str) -> String {
+pub(crate) fn escaped(text: &str, more: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c != '\n' && (escape::hidden(c) || more.contains(c)) {
@@ -65,13 +65,19 @@ pub fn parse(bytes: &[u8]) -> Result<Attribution> {
 
 /// An attribution from a saved JSON file, or from an HTML page of ours, which carries the JSON inside.
 pub fn read(path: &Path) -> Result<Attribution> {
+    let bytes = bytes_of(path)?;
+    parse_named(path, html::embedded_json(&bytes).unwrap_or(&bytes))
+}
+
+/// A file's bytes, if they are not too many.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let failed = |e| Error::io("cannot read", path, e);
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Error::format(path, format!("is larger than {MAX_BYTES} bytes, the most an attribution may have")));
     }
-    parse_named(path, html::embedded_json(&bytes).unwrap_or(&bytes))
+    Ok(bytes)
 }
 
 fn parse_named(file: &Path, bytes: &[u8]) -> Result<Attribution> {

@@ -3,7 +3,7 @@
 //! Solid underlines support, dotted ones oppose. Characters that TeX would obey are escaped; all others stay as they are, so a text
 //! beyond Latin wants XeLaTeX or LuaLaTeX and a font that has its letters.
 
-use pellucid_core::{Attribution, Error, Part, Result};
+use pellucid_core::{Attribution, Error, Part, Result, Sign};
 
 use crate::aggregate::Level;
 use crate::escape::{label, visible};
@@ -61,7 +61,10 @@ impl Render for Latex {
             // A line of its own for every line of the text, also for an empty one.
             out.extend(text.split('\n').map(|line| format!("\\leavevmode {line}\\par\n")));
         }
-        out += &legend(max);
+        out += &legend(max, view.sign());
+        for line in describe::promises(a) {
+            out += &format!("{{\\footnotesize {}}}\\par\n", escape(&line));
+        }
         out += "\\end{document}\n";
         Ok(out.into_bytes())
     }
@@ -73,7 +76,7 @@ fn run(view: &View<'_>, run: &Run, max: f64) -> String {
         _ => visible(&run.text).into_owned(),
     };
     let strength = view.strength(&run.features, max).unwrap_or(0.0);
-    let Some(fill) = LIGHT.fill(strength) else { return escape(&text) };
+    let Some(fill) = LIGHT.of(view.sign()).fill(strength) else { return escape(&text) };
     let command = if strength < 0.0 { "opposes" } else { "supports" };
     if text.trim().is_empty() {
         let marks = text.replace('\n', "\u{21b5}").replace('\t', "\u{21e5}");
@@ -89,15 +92,19 @@ fn run(view: &View<'_>, run: &Run, max: f64) -> String {
     words.collect()
 }
 
-fn legend(max: f64) -> String {
+fn legend(max: f64, sign: Sign) -> String {
     if max == 0.0 {
         return "\\medskip\n{\\footnotesize all scores are zero}\\par\n".into();
     }
     let numbers = Numbers::up_to(max);
     let word = |strength: f64, command: &str, text: &str| {
-        let fill = LIGHT.fill(strength).expect("the ends of the scale have a colour");
+        let fill = LIGHT.of(sign).fill(strength).expect("the ends of the scale have a colour");
         format!("\\{command}{{{}}}{{{text}}}", fill.hex())
     };
+    if sign == Sign::Unsigned {
+        let strongest = word(1.0, "supports", &format!("strongest {}", numbers.of(sign, max)));
+        return format!("\\medskip\n{{\\footnotesize {strongest} scores have no sign}}\\par\n");
+    }
     let supports = word(1.0, "supports", &format!("supports {}", numbers.signed(max)));
     let opposes = word(-1.0, "opposes", &format!("opposes {}", numbers.signed(-max)));
     format!("\\medskip\n{{\\footnotesize {supports} {opposes}}}\\par\n")

@@ -9,6 +9,7 @@
 mod aggregate;
 mod cells;
 mod check;
+mod compare;
 mod describe;
 mod escape;
 mod html;
@@ -24,6 +25,7 @@ mod write;
 
 use pellucid_core::{Attribution, Result};
 
+pub use compare::{COMPARISON_SCHEMA, ComparisonForm, parse_comparison, read_comparison};
 pub use json::{SCHEMA, parse, read};
 pub use write::write;
 

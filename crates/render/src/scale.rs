@@ -1,8 +1,11 @@
 //! From scores to colours and numbers.
 //!
 //! The scale is diverging and symmetric about zero: a score divided by the largest magnitude in view gives a *strength* in −1…1; blue speaks
-//! for the target, red against it (told apart with every common colour vision deficiency), nothing is the paper's own colour. Between them the
-//! colour moves on a straight line in Oklab, where equal steps look equal. The ends are chosen so that the ink is legible on every one of them.
+//! for the target, red against it (told apart with every common colour vision deficiency), nothing is the paper's own colour. Scores without a
+//! direction run from the paper to violet: they do not speak for or against. Between the ends the colour moves on a straight line in Oklab,
+//! where equal steps look equal. The ends are chosen so that the ink is legible on every one of them.
+
+use pellucid_core::Sign;
 
 /// Below this strength a score is drawn as nothing.
 const NEUTRAL: f64 = 0.02;
@@ -12,6 +15,7 @@ const NEUTRAL: f64 = 0.02;
 pub(crate) struct Rgb(pub(crate) u8, pub(crate) u8, pub(crate) u8);
 
 /// The colours of one theme.
+#[derive(Clone, Copy)]
 pub(crate) struct Palette {
     pub(crate) paper: Rgb,
     pub(crate) ink: Rgb,
@@ -23,6 +27,8 @@ pub(crate) struct Palette {
     pub(crate) supporting: Rgb,
     /// Strength −1: speaks against it.
     pub(crate) opposing: Rgb,
+    /// Strength 1 of scores without a direction.
+    pub(crate) share: Rgb,
 }
 
 pub(crate) const LIGHT: Palette = Palette {
@@ -32,6 +38,7 @@ pub(crate) const LIGHT: Palette = Palette {
     line: Rgb(0xdf, 0xe2, 0xe7),
     supporting: Rgb(0x62, 0xab, 0xf0),
     opposing: Rgb(0xf2, 0x89, 0x71),
+    share: Rgb(0xb9, 0x97, 0xec),
 };
 
 pub(crate) const DARK: Palette = Palette {
@@ -41,6 +48,7 @@ pub(crate) const DARK: Palette = Palette {
     line: Rgb(0x2e, 0x32, 0x39),
     supporting: Rgb(0x1c, 0x60, 0xb4),
     opposing: Rgb(0xa9, 0x40, 0x2c),
+    share: Rgb(0x70, 0x48, 0xb0),
 };
 
 /// A score as a share of the largest magnitude: −1…1, and 0 if everything is 0.
@@ -60,6 +68,14 @@ pub(crate) fn level(strength: f64) -> i32 {
 }
 
 impl Palette {
+    /// The same for scores with or without a direction: these have no opposing end.
+    pub(crate) fn of(&self, sign: Sign) -> Self {
+        match sign {
+            Sign::Signed => *self,
+            Sign::Unsigned => Palette { supporting: self.share, ..*self },
+        }
+    }
+
     /// The background for a strength; `None` where the paper shows through.
     pub(crate) fn fill(&self, strength: f64) -> Option<Rgb> {
         let end = if strength > 0.0 { self.supporting } else { self.opposing };
@@ -146,6 +162,12 @@ impl Numbers {
         }
     }
 
+    /// With its sign where scores have one.
+    pub(crate) fn of(self, sign: Sign, value: f64) -> String {
+        let text = self.signed(value);
+        if sign == Sign::Unsigned { text.trim_start_matches('+').to_owned() } else { text }
+    }
+
     /// With its sign, except for what rounds to zero.
     pub(crate) fn signed(self, value: f64) -> String {
         let text = match self {
@@ -163,7 +185,7 @@ mod tests {
 
     #[test]
     fn ink_is_legible_on_every_colour_of_both_themes() {
-        for palette in [LIGHT, DARK] {
+        for palette in [LIGHT, DARK, LIGHT.of(Sign::Unsigned), DARK.of(Sign::Unsigned)] {
             assert!(contrast(palette.quiet, palette.paper) >= 4.5);
             for step in -100..=100 {
                 let fill = palette.fill(f64::from(step) / 100.0).unwrap_or(palette.paper);
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_stronger_score_stands_out_more_from_the_paper() {
-        for palette in [LIGHT, DARK] {
+        for palette in [LIGHT, DARK, LIGHT.of(Sign::Unsigned), DARK.of(Sign::Unsigned)] {
             for sign in [-1.0, 1.0] {
                 let seen: Vec<f64> = (1..=10).map(|i| contrast(palette.paper, palette.fill(sign * f64::from(i) / 10.0).unwrap())).collect();
                 assert!(seen.is_sorted(), "{seen:?}");

@@ -7,7 +7,7 @@ mod line;
 
 use std::fmt::Write;
 
-use pellucid_core::{Attribution, Error, Part, Result};
+use pellucid_core::{Attribution, Error, Part, Result, Sign};
 
 use crate::aggregate::Level;
 use crate::cells::{Cell, cells, wrap};
@@ -66,7 +66,8 @@ pub(crate) fn draw(a: &Attribution, options: &Options) -> Result<String> {
     let max = view.max(&sections);
     let columns = options.width.max(20);
     let mut page = Page {
-        palette: if options.theme == Theme::Dark { &DARK } else { &LIGHT },
+        palette: if options.theme == Theme::Dark { DARK } else { LIGHT }.of(view.sign()),
+        sign: view.sign(),
         numbers: Numbers::up_to(max),
         view,
         max,
@@ -77,6 +78,7 @@ pub(crate) fn draw(a: &Attribution, options: &Options) -> Result<String> {
     page.head(options);
     page.text(&sections)?;
     page.legend();
+    page.foot();
     Ok(page.finish())
 }
 
@@ -84,7 +86,8 @@ struct Page<'a> {
     view: View<'a>,
     max: f64,
     numbers: Numbers,
-    palette: &'static Palette,
+    palette: Palette,
+    sign: Sign,
     columns: usize,
     body: String,
     /// Where the next line begins.
@@ -98,7 +101,7 @@ impl Page<'_> {
         self.caption(&title, "t", 19.0, 10.0);
         let mut facts = vec![describe::model(a), describe::method(a), describe::scores(&self.view)];
         if a.target.tokens.len() <= 4 {
-            facts.push(a.target.tokens.iter().map(describe::clean).collect::<Vec<_>>().join(" · "));
+            facts.push(a.target.tokens.iter().map(|t| describe::clean(a.target.kind, t)).collect::<Vec<_>>().join(" · "));
         }
         for fact in facts {
             self.caption(&fact, "q", 13.0, 7.0);
@@ -134,7 +137,7 @@ impl Page<'_> {
             for paragraph in all.split(Cell::is_break) {
                 let rtl = line::is_rtl(paragraph);
                 for cells in wrap(paragraph, self.columns) {
-                    let drawn = line::draw(cells, rtl, self.columns, self.y, self.palette, &self.titles());
+                    let drawn = line::draw(cells, rtl, self.columns, self.y, &self.palette, &self.titles());
                     self.body.push_str(&drawn);
                     self.y += LINE;
                     if self.y > MAX_HEIGHT {
@@ -152,8 +155,8 @@ impl Page<'_> {
 
     /// What hovering over a box tells.
     fn titles(&self) -> impl Fn(f64) -> String {
-        let (numbers, max) = (self.numbers, self.max);
-        move |strength| numbers.signed(strength * max)
+        let (numbers, max, sign) = (self.numbers, self.max, self.sign);
+        move |strength| numbers.of(sign, strength * max)
     }
 
     fn run(&self, r: &Run, run: usize) -> Vec<Cell<Look>> {
@@ -170,31 +173,44 @@ impl Page<'_> {
         if self.max == 0.0 {
             return self.caption("all scores are zero", "q", 13.0, 7.0);
         }
-        let (low, high) = (self.numbers.signed(-self.max), self.numbers.signed(self.max));
+        let unsigned = self.sign == Sign::Unsigned;
+        let low = if unsigned { "0".into() } else { self.numbers.signed(-self.max) };
+        let high = self.numbers.of(self.sign, self.max);
+        let (less, more) = if unsigned { ("counts little", "much") } else { ("opposes", "supports") };
         let y = self.y;
         let text =
             |x: f64, anchor: &str, t: &str| format!("<text class=\"q\" x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{t}</text>\n", y + 14.0);
         let mut x = MARGIN;
-        self.body.push_str(&text(x, "start", "opposes"));
-        self.body.push_str(&line::underline(x, y + 18.5, 52.0, -0.5));
-        x += 62.0 + 8.0 * low.len() as f64;
+        self.body.push_str(&text(x, "start", less));
+        if !unsigned {
+            self.body.push_str(&line::underline(x, y + 18.5, 52.0, -0.5));
+        }
+        x += if unsigned { 82.0 } else { 62.0 } + 8.0 * low.len() as f64;
         self.body.push_str(&text(x, "end", &low));
         x += 8.0;
         for step in -10..=10 {
-            let strength = f64::from(step) / 10.0;
+            let strength = if unsigned { f64::from(step + 10) / 20.0 } else { f64::from(step) / 10.0 };
             let fill = self.palette.fill(strength).unwrap_or(self.palette.paper);
             put(&mut self.body, format_args!("<rect x=\"{x}\" y=\"{y}\" width=\"9\" height=\"19\" fill=\"#{}\"/>\n", fill.hex()));
             x += 9.0;
         }
         self.body.push_str(&text(x + 8.0, "start", &high));
         x += 18.0 + 8.0 * high.len() as f64;
-        self.body.push_str(&text(x, "start", "supports"));
-        self.body.push_str(&line::underline(x, y + 18.5, 54.0, 0.5));
+        self.body.push_str(&text(x, "start", more));
+        self.body.push_str(&line::underline(x, y + 18.5, if unsigned { 34.0 } else { 54.0 }, 0.5));
         self.y += 20.0;
     }
 
+    /// What came of the method's promises.
+    fn foot(&mut self) {
+        for line in describe::promises(self.view.a) {
+            self.y += 4.0;
+            self.caption(&line, "q", 13.0, 7.0);
+        }
+    }
+
     fn finish(self) -> String {
-        let Palette { paper, ink, quiet, .. } = self.palette;
+        let Palette { paper, ink, quiet, .. } = &self.palette;
         let (width, height) = (self.columns as f64 * COLUMN + 2.0 * MARGIN, (self.y + MARGIN).ceil());
         let colour = |c: &Rgb| c.hex();
         format!(

@@ -3,9 +3,9 @@
 //! Nothing of the prompt reaches the terminal raw: escapes, controls and bidirectional overrides are shown, not sent. With colours, what
 //! supports is bold and what opposes is underlined; without, marks in brackets tell sign and strength: `[++France]`.
 
-mod paint;
+pub(crate) mod paint;
 
-use pellucid_core::{Attribution, Error, Part, Result};
+use pellucid_core::{Attribution, Error, Part, Result, Sign};
 use unicode_width::UnicodeWidthStr;
 
 use crate::aggregate::Level;
@@ -45,7 +45,8 @@ impl Render for Terminal {
         let view = View::new(a, options.target_token)?;
         let sections = sections(a, Level::Unit)?;
         let max = view.max(&sections);
-        let page = Page { view, max, numbers: Numbers::up_to(max), paint: Paint::new(options), width: options.width.clamp(20, 1000) };
+        let (sign, width) = (view.sign(), options.width.clamp(20, 1000));
+        let page = Page { view, max, numbers: Numbers::up_to(max), paint: Paint::new(options, sign), sign, width };
         let text = if long_units(a) { page.list(&sections) } else { page.prompt(&sections) };
         // A list of all units needs no list of the strongest after it, unless it is long.
         let listed = long_units(a) && a.features.len() <= options.top;
@@ -66,6 +67,7 @@ struct Page<'a> {
     max: f64,
     numbers: Numbers,
     paint: Paint,
+    sign: Sign,
     width: usize,
 }
 
@@ -76,10 +78,10 @@ impl Page<'_> {
         let mut lines = self.plain(Tone::Strong, &title);
         let mut facts = vec![describe::model(a), describe::method(a), describe::scores(&self.view)];
         if let [only] = &a.target.tokens[..] {
-            facts.push(describe::clean(only));
+            facts.push(describe::clean(a.target.kind, only));
         }
         if let Some([only]) = a.target.contrast.as_ref().map(|c| &c.tokens[..]) {
-            facts.push(format!("contrast {}", describe::clean(only)));
+            facts.push(format!("contrast {}", describe::clean(a.target.kind, only)));
         }
         for fact in facts {
             lines.extend(self.plain(Tone::Quiet, &fact));
@@ -124,6 +126,9 @@ impl Page<'_> {
         if self.max == 0.0 {
             return self.plain(Tone::Quiet, "all scores are zero").join("\n");
         }
+        if self.sign == Sign::Unsigned {
+            return self.sequential_legend();
+        }
         let (low, high) = (self.numbers.signed(-self.max), self.numbers.signed(self.max));
         if long_units(self.view.a) {
             let (supports, opposes) = (self.paint.text(Tone::SupportingBar, "█"), self.paint.text(Tone::OpposingBar, "▒"));
@@ -138,6 +143,19 @@ impl Page<'_> {
         format!("{opposes} {low} {swatches} {high} {supports}")
     }
 
+    fn sequential_legend(&self) -> String {
+        let high = self.numbers.of(self.sign, self.max);
+        if long_units(self.view.a) {
+            return self.plain(Tone::Quiet, "the longer, the more it counts; scores have no sign").join("\n");
+        }
+        if self.paint.depth == ColourDepth::None {
+            let text = format!("[+counts] [++clearly] [+++strongly]; scores have no sign; strongest {high}");
+            return self.plain(Tone::Quiet, &text).join("\n");
+        }
+        let swatches: String = (0..=16).map(|i| self.paint.text(Tone::Score(f64::from(i) / 16.0), " ")).collect();
+        format!("{} 0 {swatches} {high} {}", self.paint.text(Tone::Quiet, "counts little"), self.paint.text(Tone::Supporting, "much"))
+    }
+
     fn top(&self, count: usize) -> String {
         let (supporting, opposing) = self.view.top(count);
         let group = |name: &str, entries: &[Entry<'_>]| {
@@ -145,7 +163,8 @@ impl Page<'_> {
             lines.extend(entries.iter().map(|e| self.entry(e)));
             lines.join("\n")
         };
-        let groups = [("strongest for", supporting), ("strongest against", opposing)];
+        let first = if self.sign == Sign::Signed { "strongest for" } else { "strongest" };
+        let groups = [(first, supporting), ("strongest against", opposing)];
         groups.iter().filter(|(_, e)| !e.is_empty()).map(|(n, e)| group(n, e)).collect::<Vec<_>>().join("\n")
     }
 
@@ -162,7 +181,7 @@ impl Page<'_> {
         let drawn = paint::bar(crate::scale::strength(score, self.max), columns);
         let space = " ".repeat(columns - drawn.width());
         let tone = if score < 0.0 { Tone::OpposingBar } else { Tone::SupportingBar };
-        format!("  {}{space} {:>9}", self.paint.text(tone, &drawn), self.numbers.signed(score))
+        format!("  {}{space} {:>9}", self.paint.text(tone, &drawn), self.numbers.of(self.sign, score))
     }
 
     /// A line per target token where there are several; and the contrast's.
@@ -183,7 +202,19 @@ impl Page<'_> {
         let names: Vec<String> = tokens.iter().take(TARGET_ROWS).map(describe::token).map(|t| label(&t, 20)).collect();
         let column = names.iter().map(|n| n.width()).max().unwrap_or(0).max(name.len());
         let pad = |text: &str, columns: usize| format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())));
-        let head = format!("{}  {:>7}  {:>5}{}", pad(name, column), "p", "rank", if wide { "  strongest for, against" } else { "" });
+        let head = format!(
+            "{}  {:>7}  {:>5}{}",
+            pad(name, column),
+            "p",
+            "rank",
+            if !wide {
+                ""
+            } else if self.sign == Sign::Signed {
+                "  strongest for, against"
+            } else {
+                "  strongest"
+            }
+        );
         let mut lines = vec![self.paint.text(Tone::Strong, &head)];
         for (t, (token, name)) in tokens.iter().zip(&names).enumerate() {
             let found = if wide { self.strongest(t, self.width.saturating_sub(column + 18)) } else { String::new() };
@@ -202,13 +233,16 @@ impl Page<'_> {
         let each = columns.saturating_sub(24) / 2;
         let found = supporting.iter().chain(&opposing);
         found
-            .map(|e| format!("{} \"{}\"", Numbers::up_to(e.score.abs()).signed(e.score), label(&view.name(e.feature), each.clamp(4, 36))))
+            .map(|e| {
+                format!("{} \"{}\"", Numbers::up_to(e.score.abs()).of(self.sign, e.score), label(&view.name(e.feature), each.clamp(4, 36)))
+            })
             .collect::<Vec<_>>()
             .join("  ")
     }
 
     fn foot(&self) -> String {
-        self.plain(Tone::Quiet, &describe::cost(&self.view.a.cost)).join("\n")
+        let lines = describe::promises(self.view.a).into_iter().chain([describe::cost(&self.view.a.cost)]);
+        lines.flat_map(|line| self.plain(Tone::Quiet, &line)).collect::<Vec<_>>().join("\n")
     }
 
     fn run(&self, run: &Run) -> Vec<Cell> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pellucid_core::{Attribution, Error, Feature, Part, Result, Span};
+use pellucid_core::{Attribution, Error, Feature, Part, Result, Sign, Span};
 
 use crate::layout::Section;
 use crate::scale::strength;
@@ -31,6 +31,15 @@ impl<'a> View<'a> {
             }
             _ => Ok(View { a, target_token }),
         }
+    }
+
+    /// Whether what is shown has a direction: not where the method gives none, or where it was taken away from the sums.
+    pub(crate) fn sign(&self) -> Sign {
+        let method = &self.a.method;
+        let taken_away = self.target_token.is_none() && matches!(method.postprocessing.as_str(), "absolute" | "square");
+        // A file may say what is not so; then the numbers count.
+        let negative = || (0..self.a.features.len()).any(|f| self.score(f).is_some_and(|s| s < 0.0));
+        if (taken_away || method.sign == Sign::Unsigned) && !negative() { Sign::Unsigned } else { Sign::Signed }
     }
 
     /// `None` where the feature does not precede the target token.

@@ -12,7 +12,7 @@ use pellucid::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use super::typed::{AimArgs, DocumentArgs, MethodArgs, Typed};
+use super::typed::{AimArgs, AskedArgs, DocumentArgs, MethodArgs, NumberArgs, Typed};
 use crate::{args::Machine, output::Outputs, prompt};
 
 /// Tokens of the model's own answer that are explained where it answers somebody, and where it goes on.
@@ -27,6 +27,8 @@ pub(super) struct Meaning {
     pub(super) outputs: Option<Outputs>,
     /// Whether the estimate is to be JSON.
     pub(super) json: bool,
+    /// Whether the other text is explained against this one, too.
+    pub(super) both_ways: bool,
 }
 
 impl Typed {
@@ -35,24 +37,57 @@ impl Typed {
         let method = self.method.meaning()?;
         let json = self.output.json;
         let outputs = if self.estimate { None } else { Some(self.output.meaning()?) };
+        let request = Request { postprocessing: self.method.postprocess, ..self.asked.meaning(method, self.estimate)? };
+        let both_ways = self.both_ways;
+        if both_ways && let Some(outputs) = &outputs {
+            outputs.check_two()?;
+        }
+        Ok(Meaning { machine: Machine::new(self.model, self.machine), request, outputs, json, both_ways })
+    }
+}
+
+impl AskedArgs {
+    /// The request; one that is only estimated needs nothing to be run.
+    pub(crate) fn meaning(self, method: Box<dyn Method>, estimate: bool) -> Result<Request> {
         let (asks, is_document) = (self.prompt.chat || self.document.document.is_some(), self.document.document.is_some());
         let chat = self.prompt.chat;
-        let prompt = match self.document.meaning(chat)? {
-            Some(document) => document,
-            None => self.prompt.meaning()?,
+        let second = self.document.second.clone();
+        let prompt = match (self.document.meaning(chat)?, second) {
+            (Some(document), _) => document,
+            (None, None) => self.prompt.meaning()?,
+            (None, Some(second)) => match self.prompt.meaning()? {
+                Prompt::Text(first) => Prompt::Pair { first, second },
+                _ => return Err(Error::request("a second text stands beside a first one; give both as texts")),
+            },
         };
-        let request = Request {
+        let mut request = Request {
             within: Within { everything: self.parts.all, only: self.parts.only, except: self.parts.except },
             units: self.parts.units.unwrap_or(if is_document { Granularity::Sentence } else { Granularity::Token }),
-            aim: self.aim.meaning(asks, self.estimate),
-            contrast: contrast(self.number.contrast, self.number.contrast_ids),
+            aim: self.aim.meaning(asks),
+            mask_at: self.number.mask_at,
             target_features: self.parts.target_features,
+            special_tokens: self.parts.special_tokens,
             score: self.number.score,
             temperature: self.number.temperature,
-            postprocessing: self.method.postprocess,
+            contrast: self.number.contrast(),
             ..Request::new(prompt, method)
         };
-        Ok(Meaning { machine: Machine::new(self.model, self.machine), request, outputs, json })
+        if estimate {
+            run_nothing(&mut request);
+        }
+        Ok(request)
+    }
+}
+
+/// What it costs does not depend on which tokens or vectors they are, and an estimate runs nothing.
+fn run_nothing(request: &mut Request) {
+    match request.aim {
+        Aim::Own(tokens) | Aim::Generated(tokens) => request.aim = Aim::Any(tokens),
+        Aim::SimilarTo(_) => {
+            request.aim = Aim::Any(1);
+            request.contrast = request.contrast.take().map(|_| Aim::Any(1));
+        }
+        _ => {}
     }
 }
 
@@ -64,7 +99,7 @@ impl DocumentArgs {
 }
 
 impl AimArgs {
-    fn meaning(self, asks: bool, estimate: bool) -> Aim {
+    fn meaning(self, asks: bool) -> Aim {
         if let Some(text) = self.target {
             return Aim::Text(text);
         }
@@ -74,14 +109,19 @@ impl AimArgs {
         if let Some(range) = self.target_range {
             return Aim::Range(range);
         }
-        let tokens = self.generate.unwrap_or(if asks { ANSWER } else { CONTINUATION }) as usize;
-        // What it costs does not depend on which tokens they are, and an estimate runs nothing.
-        if estimate { Aim::Ids(vec![0; tokens]) } else { Aim::Generated(tokens) }
+        let tokens = |n: u32| n as usize;
+        let own = || Aim::Own(tokens(if asks { ANSWER } else { CONTINUATION }));
+        let generated = self.generate.map(|n| Aim::Generated(tokens(n)));
+        let named = self.class.map(Aim::Class).or(self.mask_target.map(Aim::Masked)).or(self.similar_to.map(Aim::SimilarTo));
+        generated.or(named).unwrap_or_else(own)
     }
 }
 
-fn contrast(text: Option<String>, ids: Vec<u32>) -> Option<Aim> {
-    text.map(Aim::Text).or_else(|| (!ids.is_empty()).then_some(Aim::Ids(ids)))
+impl NumberArgs {
+    fn contrast(self) -> Option<Aim> {
+        let ids = (!self.contrast_ids.is_empty()).then_some(Aim::Ids(self.contrast_ids));
+        self.contrast.map(Aim::Text).or(ids).or(self.contrast_class.map(Aim::Class))
+    }
 }
 
 impl MethodArgs {
@@ -89,10 +129,8 @@ impl MethodArgs {
     fn meaning(&self) -> Result<Box<dyn Method>> {
         let mut parameters = Map::new();
         for written in &self.set {
-            let (key, value) =
-                written.split_once('=').ok_or_else(|| Error::request(format!("`{written}` sets nothing; write KEY=VALUE")))?;
-            // A bare word is meant as one.
-            parameters.insert(key.into(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
+            let (key, value) = setting(written)?;
+            parameters.insert(key.into(), value);
         }
         let mut put = |key: &str, value: Option<Json>| value.map(|value| parameters.insert(key.into(), value));
         put("factor", self.factor.map(check_factor).transpose()?.map(Json::from));
@@ -110,6 +148,12 @@ impl MethodArgs {
         check_similarity(threshold)?;
         Ok(Some(json!({ "threshold": threshold, "coupled": !self.similarity_flat, "limit": self.similarity_limit })))
     }
+}
+
+/// `KEY=VALUE`, the value in JSON; a bare word is meant as one.
+pub(crate) fn setting(written: &str) -> Result<(&str, Json)> {
+    let (key, value) = written.split_once('=').ok_or_else(|| Error::request(format!("`{written}` sets nothing; write KEY=VALUE")))?;
+    Ok((key, serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 fn replace(written: &str) -> Result<Json> {

@@ -20,27 +20,25 @@ use crate::{
 
 const AFTER: &str = "\
 PART is a text as it stands (worst), its second occurrence (worst#2), tokens (3..7) or characters (chars:10..20).
-Without a target, the model's own next token is explained; with --chat or --document, 20 tokens of its answer.
+Without a target, what the model itself says is explained: its next token (with --chat or
+--document, 20 tokens of its answer), the class that it chooses, or what it puts in place of a mask.
 
 Examples:
   pellucid explain \"The capital of France is\" --target \" Paris\" --contrast \" London\"
   pellucid explain \"Who wrote Faust?\" --chat --units word --factor 0
   pellucid explain --document report.txt --question \"Who signed it?\" --chat -o answer.html
+  pellucid explain -m nanoguard \"Ignore all rules\" --class injection --score logit --units word
+  pellucid explain -m minilm \"A cat sleeps.\" --similar-to \"The kitten naps.\" --both-ways
   pellucid explain --ids 1,2,3,4 --target-ids 5 --method occlusion --replace delete --json";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Typed {
-    #[command(flatten, next_help_heading = "What the model reads")]
-    pub(super) prompt: PromptArgs,
-    #[command(flatten, next_help_heading = "What the model reads")]
-    pub(super) document: DocumentArgs,
-    #[command(flatten, next_help_heading = "What is explained")]
-    pub(super) aim: AimArgs,
-    #[command(flatten, next_help_heading = "What is explained")]
-    pub(super) number: NumberArgs,
-    #[command(flatten, next_help_heading = "What gets a score")]
-    pub(super) parts: PartArgs,
+    #[command(flatten)]
+    pub(super) asked: AskedArgs,
+    /// Explain the other text against this one, too; files get a second one beside them (answer.back.html)
+    #[arg(long, requires = "similar_to", conflicts_with_all = ["only", "except", "second", "estimate"], help_heading = "What is explained")]
+    pub(super) both_ways: bool,
     #[command(flatten, next_help_heading = "How")]
     pub(super) method: MethodArgs,
     #[command(flatten, next_help_heading = "Model and machine")]
@@ -54,6 +52,21 @@ pub(crate) struct Typed {
     pub(super) estimate: bool,
 }
 
+/// What is asked of a model, whatever the method.
+#[derive(Debug, Args)]
+pub(crate) struct AskedArgs {
+    #[command(flatten, next_help_heading = "What the model reads")]
+    pub(super) prompt: PromptArgs,
+    #[command(flatten, next_help_heading = "What the model reads")]
+    pub(super) document: DocumentArgs,
+    #[command(flatten, next_help_heading = "What is explained")]
+    pub(super) aim: AimArgs,
+    #[command(flatten, next_help_heading = "What is explained")]
+    pub(super) number: NumberArgs,
+    #[command(flatten, next_help_heading = "What gets a score")]
+    pub(super) parts: PartArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DocumentArgs {
     /// A document to ask a question about; its sentences are explained, the question is not
@@ -62,6 +75,9 @@ pub(crate) struct DocumentArgs {
     /// The question
     #[arg(long, value_name = "TEXT", requires = "document")]
     pub(super) question: Option<String>,
+    /// A second text, for models that read two (token types tell them apart)
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["ids", "chat", "document"])]
+    pub(super) second: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +86,7 @@ pub(crate) struct AimArgs {
     /// This text, as what comes next: begin it with a blank where a new word begins
     #[arg(long, value_name = "TEXT")]
     pub(super) target: Option<String>,
-    /// These token ids
+    /// These token ids; one id where a class or a mask is explained
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = args::id)]
     pub(super) target_ids: Vec<u32>,
     /// The model's own answer: its N likeliest tokens, one after the other
@@ -79,19 +95,34 @@ pub(crate) struct AimArgs {
     /// Tokens A to B−1 of the text itself; the prompt is what stands before them
     #[arg(long, value_name = "A..B", value_parser = args::range)]
     pub(super) target_range: Option<Range<usize>>,
+    /// The class that the text is put into, by its name or number [default: the one the model chooses]
+    #[arg(long, value_name = "CLASS")]
+    pub(super) class: Option<String>,
+    /// This word in the place of the mask, which is written into the text: [MASK] or <mask> [default: what the model puts there]
+    #[arg(long, value_name = "WORD")]
+    pub(super) mask_target: Option<String>,
+    /// How similar the text is to this one, for models that give vectors
+    #[arg(long, value_name = "TEXT")]
+    pub(super) similar_to: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct NumberArgs {
-    /// Explain the target rather than this text
+    /// Explain the target rather than this text, this word at the mask, or the similarity to this text
     #[arg(long, value_name = "TEXT")]
     pub(super) contrast: Option<String>,
     /// Explain the target rather than these token ids
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = args::id, conflicts_with = "contrast")]
     pub(super) contrast_ids: Vec<u32>,
-    /// The number explained of each target token
-    #[arg(long, default_value = "log-probability", value_parser = args::one_of(["log-probability", "logit"], score))]
-    pub(super) score: Score,
+    /// Explain the class rather than this one
+    #[arg(long, value_name = "CLASS", conflicts_with_all = ["contrast", "contrast_ids"])]
+    pub(super) contrast_class: Option<String>,
+    /// Which token is the mask, counted from 0, where there are several
+    #[arg(long, value_name = "N")]
+    pub(super) mask_at: Option<usize>,
+    /// The number explained of each target token [default: log-probability; logit of a class or a similarity]
+    #[arg(long, value_parser = args::one_of(["log-probability", "logit", "probability"], score))]
+    pub(super) score: Option<Score>,
     /// Divide logits by this first
     #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(super) temperature: f64,
@@ -114,6 +145,9 @@ pub(crate) struct PartArgs {
     /// Earlier target tokens, too
     #[arg(long)]
     pub(super) target_features: bool,
+    /// Special tokens ([CLS], [SEP], begin of sequence, the mask), too; an encoder's are there wherever units are tokens
+    #[arg(long)]
+    pub(super) special_tokens: bool,
 }
 
 #[derive(Debug, Args)]
@@ -157,7 +191,11 @@ pub(crate) struct MethodArgs {
 }
 
 fn score(name: &str) -> Score {
-    if name == "logit" { Score::Logit } else { Score::LogProbability }
+    match name {
+        "logit" => Score::Logit,
+        "probability" => Score::Probability,
+        _ => Score::LogProbability,
+    }
 }
 
 fn postprocessing(name: &str) -> Postprocessing {

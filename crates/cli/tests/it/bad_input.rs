@@ -19,7 +19,7 @@ fn an_unknown_architecture_is_named_with_those_there_are() {
     copy(Path::new(GPTJ), folder.path(), &["model.safetensors"]);
     write_json(&folder.path().join("config.json"), &json!({ "model_type": "mamba" }));
     let told = refused(2, &["explain", "-m", folder.path().to_str().unwrap(), "--ids", "1", "--target-ids", "2"]);
-    assert!(told.contains("unknown architecture `mamba`; there are gpt2,"), "{told}");
+    assert!(told.contains("unknown architecture `mamba`; there are albert, bert,"), "{told}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn text_for_a_model_without_a_tokenizer_is_refused_with_what_to_give_instead() {
 #[test]
 fn parameters_that_the_method_does_not_have_are_refused() {
     assert!(explain(2, &["--method", "occlusion", "--factor", "0.1"]).contains("unknown field `factor`"));
-    assert!(explain(2, &["--method", "guess"]).contains("unknown method `guess`; there are atman, occlusion, random"));
+    assert!(explain(2, &["--method", "guess"]).contains("unknown method `guess`; there are atman, "));
     assert!(explain(2, &["--layers", "3"]).contains("layer 3 is beyond the model, which has 3 layers (0 to 2)"));
     assert!(explain(2, &["--replace", "nothing"]).contains("use zero, delete or token:ID"));
     assert!(explain(2, &["--target-token", "1"]).contains("target token 1 is beyond the target, which has 1"));

@@ -1,11 +1,13 @@
 //! The program, and models small enough for a test.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use assert_cmd::{Command, cargo::cargo_bin_cmd};
+use pellucid::models::architectures::{Config, find};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -65,6 +67,73 @@ impl TextModel {
     pub(crate) fn path(&self) -> &str {
         self.0.path().to_str().unwrap()
     }
+}
+
+/// A small BERT with random weights, a tokenizer of whole words and the head of its kind: `ForSequenceClassification` (classes safe, Odd and
+/// bad), `ForMaskedLM`, or `Model`.
+pub(crate) struct Encoder(TempDir);
+
+const WORDS: [&str; 16] =
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "dog", "sleeps", "and", "runs", ".", "a", "big", "##s", "red"];
+
+impl Encoder {
+    pub(crate) fn new(head: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "model_type": "bert", "architectures": [format!("Bert{head}")], "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": WORDS.len(), "max_position_embeddings": 32,
+            "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+            "id2label": { "0": "safe", "1": "Odd", "2": "bad" },
+        });
+        write_json(&folder.path().join("config.json"), &config);
+        fs::write(folder.path().join("model.safetensors"), weights(config)).unwrap();
+        let special = |id: usize| json!({ "id": id, "content": WORDS[id], "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true });
+        let vocabulary: serde_json::Map<String, Json> = WORDS.iter().enumerate().map(|(id, w)| ((*w).to_owned(), id.into())).collect();
+        let (cls, sep) = (
+            |kind| json!({ "SpecialToken": { "id": "[CLS]", "type_id": kind } }),
+            |kind| json!({ "SpecialToken": { "id": "[SEP]", "type_id": kind } }),
+        );
+        let text = |name: &str, kind| json!({ "Sequence": { "id": name, "type_id": kind } });
+        let token = |id: usize| json!({ "id": WORDS[id], "ids": [id], "tokens": [WORDS[id]] });
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": (0..5).map(special).collect::<Vec<_>>(),
+            "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true },
+            "pre_tokenizer": { "type": "BertPreTokenizer" }, "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
+            "post_processor": {
+                "type": "TemplateProcessing", "single": [cls(0), text("A", 0), sep(0)],
+                "pair": [cls(0), text("A", 0), sep(0), text("B", 1), sep(1)], "special_tokens": { "[CLS]": token(2), "[SEP]": token(3) },
+            },
+            "model": { "type": "WordPiece", "vocab": vocabulary, "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100 },
+        });
+        write_json(&folder.path().join("tokenizer.json"), &tokenizer);
+        let named =
+            json!({ "unk_token": "[UNK]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]" });
+        write_json(&folder.path().join("tokenizer_config.json"), &named);
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+/// A safetensors file with what the architecture asks for.
+fn weights(config: Json) -> Vec<u8> {
+    let config = Config::new(config).unwrap();
+    let architecture = (find(config.model_type().unwrap()).unwrap().build)(&config).unwrap();
+    let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
+    let shapes: BTreeMap<_, _> = architecture.parameters().into_iter().chain(blocks).flat_map(|p| p.tensors()).collect();
+    let (mut state, mut data, mut header) = (1u64, Vec::new(), serde_json::Map::new());
+    for (name, shape) in shapes {
+        let start = data.len();
+        for _ in 0..shape.iter().product() {
+            state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+            data.extend((state as f32 / (1u64 << 31) as f32 - 0.5).to_le_bytes());
+        }
+        header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] }));
+    }
+    let header = Json::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}<answer>";

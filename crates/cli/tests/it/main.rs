@@ -1,6 +1,8 @@
 //! The program as people run it: what goes in, what comes out, and what it ends with.
 
 mod bad_input;
+mod compare;
+mod encoders;
 mod explain;
 mod fixtures;
 mod generate;

@@ -1,24 +1,45 @@
 //! Help and lists: what people read before they ask.
 
-use crate::fixtures::{GPTJ, TextModel, json_of, pellucid, shown};
+use pellucid::methods::METHODS;
+
+use crate::fixtures::{GPTJ, TextModel, json_of, pellucid, refused, shown};
 
 #[test]
 fn help_is_as_people_see_it() {
     insta::assert_snapshot!("help", shown(&["--help"]));
-    for command in ["explain", "generate", "models", "methods", "render", "verify", "completions"] {
+    for command in ["explain", "compare", "generate", "models", "methods", "render", "verify", "completions"] {
         insta::assert_snapshot!(format!("help_{command}"), shown(&[command, "--help"]));
     }
 }
 
 #[test]
 fn methods_tell_what_they_do_cost_and_promise() {
-    insta::assert_snapshot!("methods", shown(&["methods"]));
-    let with_model = shown(&["methods", "--model", GPTJ]);
-    assert_eq!(with_model.matches("../../cases/gptj: yes").count(), 3, "{with_model}");
+    let (all, with_model) = (shown(&["methods"]), shown(&["methods", "--model", GPTJ]));
+    for method in METHODS {
+        assert!(all.contains(&format!("{}\n  {}", method.id, &method.summary[..20])), "{}", method.id);
+    }
+    for told in ["needs ", "costs ", "promises ", "source "] {
+        assert_eq!(all.matches(&format!("\n  {told}")).count(), METHODS.len(), "{told}");
+    }
+    let (fit, not) = (with_model.matches("../../cases/gptj: yes").count(), with_model.matches("../../cases/gptj: no: ").count());
+    assert!(fit >= 3 && fit + not == METHODS.len(), "{with_model}");
     let json = json_of(&["methods", "--model", GPTJ, "--json"]);
     assert_eq!(json[0]["id"], "atman");
     assert_eq!(json[0]["fits"], true);
     assert_eq!(json[0]["parameters"]["factor"], 0.1);
+}
+
+#[test]
+fn a_method_is_told_with_its_formula_its_source_and_its_parameters() {
+    insta::assert_snapshot!("method", shown(&["methods", "atman"]));
+    for method in METHODS {
+        let page = shown(&["methods", method.id]);
+        // Every file begins with a comment: a page is longer than the table's row.
+        assert!(page.lines().count() >= 10 && !page.contains("//!") && !page.contains("pub(crate)"), "{page}");
+    }
+    let json = json_of(&["methods", "atman", "--json"]);
+    assert!(json["documentation"].as_str().unwrap().contains("log p(token | clean)"), "{json}");
+    assert!(refused(2, &["methods", "guess"]).contains("unknown method `guess`; there are atman, "));
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::{
 
 use pellucid_kernels::{self as kernels, Activation, AttentionShape, Factors, KeysValues, Real};
 
-use super::{Kind, Pass, Symbol, Value};
+use super::{Input, Kind, Pass, Symbol, Value};
 use crate::{
     Error, Result, WeightStore,
     control::Control,
-    model::{Attention, Linear, Norm, NormKind, Rotary, Table},
+    model::{Architecture, Attention, Factor, Linear, Norm, Rotary, Table},
     prepared::Prepared,
 };
 
@@ -125,6 +125,8 @@ impl<T> Memory<T> {
 pub(crate) struct Piece<'a, T> {
     /// Its symbols, one per row (used in the first step only).
     pub(crate) symbols: &'a [Symbol],
+    /// Their kinds; empty: all 0.
+    pub(crate) types: &'a [u32],
     /// Absolute position of its first row: the number of rows it borrows.
     pub(crate) start: usize,
     /// Rows it carries.
@@ -167,8 +169,16 @@ impl<T: Element> FastPass<'_, T> {
     }
 }
 
+/// The mean of rows as wide as `out`.
+pub(crate) fn mean<T: Real>(out: &mut [T], rows: &[T]) {
+    out.fill(T::default());
+    rows.chunks_exact(out.len()).for_each(|row| out.iter_mut().zip(row).for_each(|(o, x)| *o += *x));
+    let count = T::from_f64((rows.len() / out.len()) as f64);
+    out.iter_mut().for_each(|o| *o /= count);
+}
+
 /// Row-wise work, split over the pool if it may be.
-fn by_rows<T: Real>(parallel: bool, width: usize, out: &mut [T], work: impl Fn(Range<usize>, &mut [T]) + Sync) {
+pub(crate) fn by_rows<T: Real>(parallel: bool, width: usize, out: &mut [T], work: impl Fn(Range<usize>, &mut [T]) + Sync) {
     use rayon::prelude::*;
     const ROWS: usize = 16;
     if !parallel {
@@ -202,6 +212,17 @@ impl<T: Element> Pass for FastPass<'_, T> {
         Ok(T::wrap(out))
     }
 
+    fn types(&mut self, table: &Table) -> Result<Value> {
+        let mut out = Rows::<T>::unwritten(self.rows(), table.width);
+        let types = self.pieces.iter().flat_map(|p| (0..p.rows).map(|r| p.types.get(r).copied().unwrap_or(0)));
+        let mut row = vec![0.0; table.width];
+        for (kind, out) in types.zip(out.data.chunks_exact_mut(table.width)) {
+            self.weights.read_rows(&table.name, kind as usize..kind as usize + 1, &mut row)?;
+            out.iter_mut().zip(&row).for_each(|(o, r)| *o = T::from_f32(*r));
+        }
+        Ok(T::wrap(out))
+    }
+
     fn linear(&mut self, x: &Value, map: &Linear) -> Result<Value> {
         let x = T::peek(x);
         let w = self.prepared.linear(map);
@@ -216,13 +237,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
         let x = T::peek(x);
         let p = self.prepared.norm(norm);
         let mut out = Rows::<T>::unwritten(x.rows(), x.width);
-        by_rows(self.parallel, x.width, &mut out.data, |rows, out| {
-            let x = &x.data[rows.start * norm.width..rows.end * norm.width];
-            match norm.kind {
-                NormKind::Rms => kernels::rms_norm(out, x, norm.width, Some(&p.weight), norm.epsilon),
-                NormKind::Layer => kernels::layer_norm(out, x, norm.width, &p.weight, p.bias.as_deref(), norm.epsilon),
-            }
-        });
+        by_rows(self.parallel, x.width, &mut out.data, |rows, out| p.apply(out, &x.data[rows.start * x.width..rows.end * x.width], norm));
         Ok(T::wrap(out))
     }
 
@@ -297,6 +312,45 @@ impl<T: Element> Pass for FastPass<'_, T> {
         Ok(T::wrap(x))
     }
 
+    fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value> {
+        let mut x = T::open(x);
+        let factor = self.prepared.factor(factor);
+        x.data.iter_mut().for_each(|x| *x *= factor);
+        Ok(T::wrap(x))
+    }
+
+    fn columns(&mut self, x: &Value, columns: Range<usize>) -> Result<Value> {
+        let x = T::peek(x);
+        let mut out = Rows::<T>::unwritten(x.rows(), columns.len());
+        let rows = out.data.chunks_exact_mut(columns.len()).zip(x.data.chunks_exact(x.width));
+        rows.for_each(|(out, x)| out.copy_from_slice(&x[columns.clone()]));
+        Ok(T::wrap(out))
+    }
+
+    fn join(&mut self, x: Value, y: Value) -> Result<Value> {
+        let (x, y) = (T::open(x), T::open(y));
+        let mut out = Rows::<T>::unwritten(x.rows(), x.width + y.width);
+        let rows = out.data.chunks_exact_mut(x.width + y.width).zip(x.data.chunks_exact(x.width)).zip(y.data.chunks_exact(y.width));
+        rows.for_each(|((out, a), b)| {
+            out[..a.len()].copy_from_slice(a);
+            out[a.len()..].copy_from_slice(b);
+        });
+        Ok(T::wrap(out))
+    }
+
+    fn mean(&mut self, x: Value) -> Result<Value> {
+        let x = T::open(x);
+        let asked = || self.pieces.iter().filter(|p| !p.asked.is_empty());
+        let mut out = Rows::<T>::unwritten(asked().count(), x.width);
+        let mut rest = &x.data[..];
+        for (piece, out) in asked().zip(out.data.chunks_exact_mut(x.width)) {
+            let (own, later) = rest.split_at(piece.asked.len() * x.width);
+            mean(out, own);
+            rest = later;
+        }
+        Ok(T::wrap(out))
+    }
+
     fn asked(&mut self, x: Value) -> Result<Value> {
         if !self.last {
             return Ok(x);
@@ -321,9 +375,9 @@ pub(crate) struct RotaryTables<T> {
 }
 
 #[derive(Debug)]
-struct SinCos<T> {
-    cos: Vec<T>,
-    sin: Vec<T>,
+pub(crate) struct SinCos<T> {
+    pub(crate) cos: Vec<T>,
+    pub(crate) sin: Vec<T>,
 }
 
 impl<T: Real> RotaryTables<T> {
@@ -332,7 +386,7 @@ impl<T: Real> RotaryTables<T> {
         Self { positions, made: Mutex::default() }
     }
 
-    fn get(&self, rotary: &Rotary) -> Arc<SinCos<T>> {
+    pub(crate) fn get(&self, rotary: &Rotary) -> Arc<SinCos<T>> {
         let mut made = self.made.lock().expect("no thread panics while it holds the tables");
         if let Some((_, tables)) = made.iter().find(|(r, _)| r == rotary) {
             return tables.clone();
@@ -346,10 +400,25 @@ impl<T: Real> RotaryTables<T> {
     }
 }
 
-fn dense<T: Real>(control: &Control, keys: usize) -> Vec<T> {
+pub(crate) fn dense<T: Real>(control: &Control, keys: usize) -> Vec<T> {
     let mut factors = vec![T::from_f64(1.0); keys];
     control.factors().iter().filter(|(p, _)| *p < keys).for_each(|&(p, f)| factors[p] = T::from_f64(f));
     factors
+}
+
+/// Checks that every position can be looked up, before anything is computed.
+///
+/// # Errors
+/// A token outside the vocabulary, a vector of the wrong width or with a number that is not finite, kinds that are too many, too few or unknown.
+pub(crate) fn check_input(input: &Input, architecture: &dyn Architecture) -> Result<()> {
+    let (positions, kinds) = (input.symbols.len(), architecture.description().types);
+    if !input.types.is_empty() && input.types.len() != positions {
+        return Err(Error::request(format!("{} token types for {positions} positions; give one each, or none", input.types.len())));
+    }
+    if let Some(kind) = input.types.iter().find(|t| **t > 0 && **t as usize >= kinds) {
+        return Err(Error::request(format!("token type {kind} is unknown to the model, which tells {kinds} apart (counted from 0)")));
+    }
+    check_symbols(&input.symbols, architecture.token_table())
 }
 
 /// Checks that every symbol can be looked up, before anything is computed.

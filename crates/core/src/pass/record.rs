@@ -7,11 +7,13 @@
 use candle_core::{D, DType, Device, Tensor};
 use pellucid_kernels::{Activation, RotaryLayout};
 
-use super::{Kind, Pass, Symbol, Value};
+use std::ops::Range;
+
+use super::{Input, Kind, Pass, Symbol, Value};
 use crate::{
     Result, WeightStore,
     control::{Control, Mode},
-    model::{Attention, Layout, Linear, Norm, NormKind, Rotary, Table},
+    model::{Attention, Factor, Layout, Linear, Norm, NormKind, Rotary, Table},
     walk::trace::{Observer, Site},
 };
 
@@ -20,7 +22,7 @@ const REMOVED: f64 = -10_000.0;
 
 /// The recording pass over one input.
 pub(crate) struct RecordingPass<'a> {
-    pub(crate) symbols: &'a [Symbol],
+    pub(crate) input: &'a Input,
     pub(crate) weights: &'a dyn WeightStore,
     pub(crate) control: &'a Control,
     pub(crate) dtype: DType,
@@ -39,7 +41,7 @@ pub(crate) fn wrap(tensor: Tensor) -> Value {
     Value(Kind::Graph(tensor))
 }
 
-fn peek(value: &Value) -> &Tensor {
+pub(crate) fn peek(value: &Value) -> &Tensor {
     match &value.0 {
         Kind::Graph(tensor) => tensor,
         _ => unreachable!("a value is used in the pass that made it"),
@@ -124,20 +126,30 @@ fn softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
 
 impl Pass for RecordingPass<'_> {
     fn tokens(&mut self, table: &Table) -> Result<Value> {
-        let mut values = vec![0.0; self.symbols.len() * table.width];
-        for (symbol, row) in self.symbols.iter().zip(values.chunks_exact_mut(table.width)) {
+        let mut values = vec![0.0; self.input.symbols.len() * table.width];
+        for (symbol, row) in self.input.symbols.iter().zip(values.chunks_exact_mut(table.width)) {
             match symbol {
                 Symbol::Token(id) => self.weights.read_rows(&table.name, *id as usize..*id as usize + 1, row)?,
                 Symbol::Vector(v) => row.copy_from_slice(v),
             }
         }
-        Ok(wrap(self.tensor(values, &[self.symbols.len(), table.width])?))
+        Ok(wrap(self.tensor(values, &[self.input.symbols.len(), table.width])?))
     }
 
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value> {
-        let rows = self.symbols.len();
+        let rows = self.input.symbols.len();
         let mut values = vec![0.0; rows * table.width];
         self.weights.read_rows(&table.name, offset..offset + rows, &mut values)?;
+        Ok(wrap(self.tensor(values, &[rows, table.width])?))
+    }
+
+    fn types(&mut self, table: &Table) -> Result<Value> {
+        let rows = self.input.len();
+        let mut values = vec![0.0; rows * table.width];
+        for (p, row) in values.chunks_exact_mut(table.width).enumerate() {
+            let kind = self.input.types.get(p).map_or(0, |t| *t as usize);
+            self.weights.read_rows(&table.name, kind..kind + 1, row)?;
+        }
         Ok(wrap(self.tensor(values, &[rows, table.width])?))
     }
 
@@ -149,14 +161,20 @@ impl Pass for RecordingPass<'_> {
     }
 
     fn norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
-        let mut x = peek(x).clone();
+        let whole = peek(x).dims2()?;
+        let mut x = peek(x).reshape((whole.0, whole.1 / norm.width, norm.width))?;
         if norm.kind == NormKind::Layer {
             x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         }
         let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + norm.epsilon)?.sqrt()?;
-        let y = x.broadcast_div(&deviation)?.broadcast_mul(&self.vector(&norm.weight, norm.width)?)?;
-        let Some(bias) = &norm.bias else { return Ok(wrap(y)) };
-        Ok(wrap(y.broadcast_add(&self.vector(bias, norm.width)?)?))
+        let mut y = x.broadcast_div(&deviation)?;
+        if let Some(weight) = &norm.weight {
+            y = y.broadcast_mul(&self.vector(weight, norm.width)?)?;
+        }
+        if let Some(bias) = &norm.bias {
+            y = y.broadcast_add(&self.vector(bias, norm.width)?)?;
+        }
+        Ok(wrap(y.reshape(whole)?))
     }
 
     fn rotary(&mut self, x: Value, rotary: &Rotary) -> Result<Value> {
@@ -220,6 +238,23 @@ impl Pass for RecordingPass<'_> {
 
     fn add(&mut self, x: Value, y: Value) -> Result<Value> {
         Ok(wrap((open(x) + open(y))?))
+    }
+
+    fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value> {
+        let factor = f64::from(self.stored(&factor.name, 1, factor.length)?[factor.index]);
+        Ok(wrap((open(x) * factor)?))
+    }
+
+    fn columns(&mut self, x: &Value, columns: Range<usize>) -> Result<Value> {
+        Ok(wrap(peek(x).narrow(1, columns.start, columns.len())?))
+    }
+
+    fn join(&mut self, x: Value, y: Value) -> Result<Value> {
+        Ok(wrap(Tensor::cat(&[open(x), open(y)], 1)?))
+    }
+
+    fn mean(&mut self, x: Value) -> Result<Value> {
+        Ok(wrap(open(x).mean_keepdim(0)?))
     }
 
     fn asked(&mut self, x: Value) -> Result<Value> {

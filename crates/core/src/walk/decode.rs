@@ -81,10 +81,8 @@ impl<'e, T: Element> Grower<'e, T> {
         if !description.causal {
             return Err(Error::Unsupported(format!("a {} model cannot continue a text: it is not causal", description.architecture)));
         }
-        let unembedding = architecture.unembedding();
-        let outside: Vec<_> =
-            architecture.parameters().into_iter().filter(|p| !matches!(p, Parameter::Linear(l) if l.key == unembedding.key)).collect();
-        let outside = Prepared::new(&outside, weights)?;
+        let unembedding = engine.model.unembedding()?;
+        let outside = Prepared::new(&engine.model.outside(), weights)?;
         let blocks = (0..description.layers).flat_map(|l| architecture.block_parameters(l));
         let count = |p: Parameter| if let Parameter::Linear(l) = p { (l.inputs * l.outputs().next_multiple_of(32)) as u64 } else { 0 };
         let numbers = blocks.map(count).sum::<u64>() + count(unembedding.into());
@@ -158,7 +156,7 @@ impl<'e, T: Element> Grower<'e, T> {
     }
 
     fn logits(&self, rows: &[T]) -> Result<Vec<Vec<f64>>> {
-        let map = self.engine.model.architecture().unembedding();
+        let map = self.engine.model.unembedding()?;
         let count = rows.len() / map.inputs;
         let mut out: Vec<Vec<f64>> = vec![Vec::with_capacity(map.outputs()); count];
         let mut take = |w: &PreparedLinear<T>, outputs: usize| {
@@ -182,6 +180,7 @@ impl<'e, T: Element> Grower<'e, T> {
 fn pieces<'p, T>(sequences: &'p [Sequence<T>], starts: &[usize], asked: &'p [[usize; 1]], layer: usize) -> Vec<Piece<'p, T>> {
     let piece = |((s, start), asked): ((&'p Sequence<T>, &usize), &'p [usize; 1])| Piece {
         symbols: &s.symbols[*start..],
+        types: &[],
         start: *start,
         rows: s.symbols.len() - start,
         prefix: (*start > 0).then(|| &s.memory[layer]),

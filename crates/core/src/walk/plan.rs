@@ -52,7 +52,7 @@ impl Flops {
             last: linears(last),
             last_memory: 4.0 * (d.d_model * d.kv_heads * d.d_head) as f64,
             per_key: 4.0 * (d.heads * d.d_head) as f64,
-            vocabulary: 2.0 * (d.d_model * d.vocabulary) as f64,
+            vocabulary: architecture.unembedding().map_or(0.0, |l| 2.0 * (l.inputs * l.outputs()) as f64),
         }
     }
 
@@ -91,11 +91,11 @@ impl Needs {
         let size = compute.bytes() as u64;
         let linears = |p: &Parameter| if let Parameter::Linear(l) = p { (l.inputs * l.outputs().next_multiple_of(32)) as u64 } else { 0 };
         let block = (0..d.layers).map(|l| architecture.block_parameters(l).iter().map(linears).sum::<u64>()).max().unwrap_or(0);
-        let chunk = (VOCABULARY_CHUNK.min(d.vocabulary) * d.d_model) as u64;
+        let chunk = architecture.unembedding().map_or(0, |l| VOCABULARY_CHUNK.min(l.outputs()) * l.inputs) as u64;
         let threads = rayon::current_num_threads() as u64;
         let intermediates = (longest.max(TILE_ROWS) * (2 * d.d_ff + 6 * d.d_model)) as u64;
-        let memory: u64 = clean.iter().map(|n| (n * (2 * d.kv_heads * d.d_head + d.d_model)) as u64).sum();
-        Self { fixed: size * (block.max(chunk) + threads * intermediates + memory), per_row: size * d.d_model as u64 }
+        let memory: u64 = clean.iter().map(|n| (n * (2 * d.kv_heads * d.d_head + d.d_model + d.beside)) as u64).sum();
+        Self { fixed: size * (block.max(chunk) + threads * intermediates + memory), per_row: size * (d.d_model + d.beside) as u64 }
     }
 }
 

@@ -10,32 +10,31 @@ mod segment;
 mod sweep;
 mod vocabulary;
 
-use std::sync::Arc;
-
 use super::plan::Estimate;
 use crate::{
     Result,
     control::Control,
     engine::{Compute, Engine},
-    pass::Symbol,
+    pass::Input,
 };
 
+pub(crate) use segment::no_such_output;
 use sweep::Walk;
 
 /// A question to the end of the model: at this position, what of these tokens?
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
-    /// Row of the logits: it predicts the token at `position + 1`.
+    /// Row of the logits: in a decoder it predicts the token at `position + 1`; 0 where rows become one.
     pub position: usize,
-    /// Tokens to score there.
+    /// Tokens (or classes) to score there.
     pub tokens: Vec<u32>,
 }
 
 /// An input as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
-    /// Its symbols.
-    pub symbols: Arc<[Symbol]>,
+    /// What the model reads.
+    pub input: Input,
     /// Control that is always on (usually none).
     pub control: Control,
     /// What is asked about it.
@@ -47,8 +46,8 @@ pub struct Document {
 pub struct Copy {
     /// Which document.
     pub document: usize,
-    /// Its symbols, if they are not the document's.
-    pub symbols: Option<Arc<[Symbol]>>,
+    /// What the model reads, if it is not the document's input.
+    pub input: Option<Input>,
     /// What is done to its attention (in place of the document's control).
     pub control: Control,
     /// What is asked about it.

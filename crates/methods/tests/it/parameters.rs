@@ -130,7 +130,7 @@ fn a_question_that_cannot_be_answered_says_why() {
         ["atman", "occlusion", "random"].map(|m| does_not_suit(m, json!({}), &question))
     };
     let all_say = |messages: [String; 3], parts: &[&str]| messages.iter().for_each(|m| says(m, parts));
-    all_say(ask(&|q| q.prompt.clear()), &["prompt", "empty", "at least one"]);
+    all_say(ask(&|q| q.prompt = Vec::new().into()), &["prompt", "empty", "at least one"]);
     all_say(ask(&|q| q.target.tokens.clear()), &["target", "no tokens", "at least one"]);
     all_say(ask(&|q| q.target.contrast = Some(vec![])), &["contrast", "no tokens", "at least one"]);
     all_say(ask(&|q| q.target.tokens[0] = 128), &["128", "128 tokens"]);

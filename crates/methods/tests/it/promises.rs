@@ -73,7 +73,9 @@ fn under_similarity_a_later_token_acts_through_an_earlier_one() {
 
 #[test]
 fn a_target_token_says_nothing_about_the_contrast() {
-    for method in METHODS.iter().map(|m| (m.make)(serde_json::json!({})).unwrap()) {
+    for method in
+        METHODS.iter().filter(|m| ["atman", "occlusion", "random"].contains(&m.id)).map(|m| (m.make)(serde_json::json!({})).unwrap())
+    {
         let got = method.attribute(&LLAMA.engine(), &contrasted(&LLAMA)).unwrap().per_contrast_token;
         assert!(all_zero(&got[7..]) && !all_zero(&got[..7]), "{method:?}: {got:?}");
     }
@@ -91,7 +93,7 @@ fn the_same_token_elsewhere_is_similar_at_any_threshold() {
 
 #[test]
 fn cosines_are_symmetric_and_stay_within_one() {
-    let directions = Directions::of(&GPTJ.loaded.model, &question(&GPTJ).prompt).unwrap();
+    let directions = Directions::of(&GPTJ.loaded.model, &question(&GPTJ).prompt.symbols).unwrap();
     let rows: Vec<Vec<f64>> = (0..7).map(|i| directions.cosines(i)).collect();
     for (i, j) in (0..7).flat_map(|i| (0..7).map(move |j| (i, j))) {
         assert!(rows[i][j] == rows[j][i] && rows[i][j].abs() <= 1.0, "{i} {j}: {} {}", rows[i][j], rows[j][i]);
@@ -143,7 +145,7 @@ fn every_method_tells_its_parameters_and_is_made_again_from_them() {
         assert_eq!(method.id(), entry.id);
         let again = (entry.make)(method.parameters()).unwrap();
         assert_eq!(again.parameters(), method.parameters());
-        assert_eq!(method.seed().is_some(), entry.id == "random");
+        assert_eq!(method.seed().is_some(), ["random", "smooth-grad"].contains(&entry.id));
     }
     let given = serde_json::json!({
         "factor": 0.25, "mode": "min-shift", "similarity": {"threshold": 0.5, "coupled": false, "limit": 4}, "layers": [1], "overlap": "complete"

@@ -24,7 +24,7 @@ struct Run {
 
 /// `[feature][token]` of the target or the contrast: clean minus changed.
 fn differences(plain: &Plain, question: &Question, tokens: &[u32], change: impl Fn(&[Symbol], &FeaturePositions) -> Run) -> Rows {
-    let mut symbols = question.prompt.clone();
+    let mut symbols = question.prompt.symbols.to_vec();
     symbols.extend(tokens[..tokens.len() - 1].iter().map(|t| Symbol::Token(*t)));
     let scores = |run: Run| -> Vec<f64> {
         let logits = plain.logits(run.rows, &run.suppression);
@@ -130,7 +130,7 @@ fn the_plain_model_gives_the_engines_logits_probabilities_and_ranks() {
     for pair in both() {
         let question = Question { features: vec![token(0)], ..question(pair) };
         let got = Atman::default().attribute(&pair.engine(), &question).unwrap();
-        let mut symbols = question.prompt.clone();
+        let mut symbols = question.prompt.symbols.to_vec();
         symbols.extend(question.target.tokens[..2].iter().map(|t| Symbol::Token(*t)));
         let logits = pair.plain.logits(pair.plain.embed(&symbols), &Suppression::default());
         for (t, clean) in got.clean.iter().enumerate() {
@@ -195,7 +195,7 @@ fn a_token_covered_in_part_is_suppressed_in_part_or_wholly_as_asked() {
 fn similar_positions_are_suppressed_along_coupled_flat_and_limited() {
     for pair in both() {
         let question = question(pair);
-        let rows = pair.plain.embed(&question.prompt);
+        let rows = pair.plain.embed(&question.prompt.symbols);
         let near =
             |kappa: f64| (0..7).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|(i, j)| cosine(&rows[*i], &rows[*j]) >= kappa).count();
         assert!(near(0.05) > near(0.5) && near(0.5) >= 3, "{}: {} {}", pair.name, near(0.05), near(0.5));

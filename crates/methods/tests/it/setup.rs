@@ -62,6 +62,6 @@ pub(crate) fn question(pair: &Pair) -> Question {
     prompt.insert(4, pair.between(42, 116));
     let earlier = [7, 8].map(|p| FeaturePositions { part: Part::Target, positions: vec![(p, 1.0)] });
     let features = (0..prompt.len()).map(token).chain(earlier).collect();
-    let target = Target { tokens: vec![62, 99, 8], contrast: None, score: Score::LogProbability, temperature: 1.0 };
-    Question { prompt, features, target }
+    let target = Target { tokens: vec![62, 99, 8], contrast: None, score: Score::LogProbability, temperature: 1.0, ..Target::default() };
+    Question { prompt: prompt.into(), features, target, ..Question::default() }
 }

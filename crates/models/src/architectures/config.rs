@@ -1,6 +1,8 @@
 //! `config.json`, read with care: every value is named in the error when it is missing or makes no sense.
 
-use pellucid_core::{Error, Result};
+use std::collections::BTreeMap;
+
+use pellucid_core::{Error, Result, WeightStore};
 use serde_json::Value as Json;
 
 /// Larger than any size a real config holds; keeps products of sizes far from overflow.
@@ -10,9 +12,15 @@ const LARGEST: usize = (1 << 31) - 1;
 const MOST_LAYERS: usize = 10_000;
 const MOST_HEADS: usize = 1024;
 
-/// A model's `config.json`.
+/// Each class has a name; real models have at most some ten thousand.
+const MOST_CLASSES: usize = 1 << 20;
+
+/// A model's `config.json`, and the shapes of the tensors beside it for what old ones leave unsaid.
 #[derive(Clone, Debug)]
-pub struct Config(Json);
+pub struct Config {
+    json: Json,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
 
 impl Config {
     /// Takes a JSON object.
@@ -20,12 +28,27 @@ impl Config {
     /// # Errors
     /// Anything but an object.
     pub fn new(json: Json) -> Result<Self> {
-        if json.is_object() { Ok(Self(json)) } else { Err(Error::Weights("the config is not a JSON object".into())) }
+        if !json.is_object() {
+            return Err(Error::Weights("the config is not a JSON object".into()));
+        }
+        Ok(Self { json, shapes: BTreeMap::new() })
+    }
+
+    /// The same beside these tensors.
+    #[must_use]
+    pub fn beside(self, weights: &dyn WeightStore) -> Self {
+        let shape = |name: String| weights.info(&name).map(|info| (name, info.shape));
+        Self { shapes: weights.names().into_iter().filter_map(shape).collect(), ..self }
+    }
+
+    /// The shape of a tensor, where there is such a one.
+    pub fn shape(&self, tensor: &str) -> Option<&[usize]> {
+        self.shapes.get(tensor).map(Vec::as_slice)
     }
 
     /// The raw value, if it is there and not null.
     pub fn get(&self, key: &str) -> Option<&Json> {
-        self.0.get(key).filter(|v| !v.is_null())
+        self.json.get(key).filter(|v| !v.is_null())
     }
 
     /// `model_type`.
@@ -54,6 +77,11 @@ impl Config {
     /// How many heads a block has, or a default where it is not given.
     pub fn heads_or(&self, key: &str, default: impl Into<Option<usize>>) -> Result<usize> {
         self.size_up_to(MOST_HEADS, key, default.into())
+    }
+
+    /// `num_labels`, where it is given.
+    pub fn classes(&self) -> Result<Option<usize>> {
+        self.get("num_labels").map(|_| self.size_up_to(MOST_CLASSES, "num_labels", None)).transpose()
     }
 
     fn size_up_to(&self, most: usize, key: &str, default: Option<usize>) -> Result<usize> {

@@ -7,17 +7,18 @@
 
 use pellucid_core::{
     Activation, Error, Result,
-    model::{Architecture, Attention, Description, Linear, Norm, Parameter, Table, activation},
+    model::{Architecture, Description, Linear, Norm, Parameter, Table, activation},
     pass::{Pass, Value},
 };
 
-use super::{Config, Entry, GgufNames, Needed};
+use super::{Config, Entry, GgufNames, Needed, attention::SelfAttention};
 
 /// The table's row.
 pub(super) const ENTRY: Entry = Entry {
     model_type: "gpt2",
     build: |config| Ok(Box::new(Gpt2::new(config)?)),
     prefix: "transformer.",
+    unused: &[],
     gguf: Some(GgufNames {
         architecture: "gpt2",
         config: &[
@@ -49,10 +50,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 struct Block {
     ln_1: Norm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    c_proj: Linear,
+    attention: SelfAttention,
     ln_2: Norm,
     c_fc: Linear,
     mlp_proj: Linear,
@@ -66,8 +64,6 @@ struct Gpt2 {
     ln_f: Norm,
     lm_head: Linear,
     act: Activation,
-    scale: f64,
-    by_layer: bool,
 }
 
 impl Gpt2 {
@@ -82,16 +78,19 @@ impl Gpt2 {
         // GGUF files keep every matrix the usual way round.
         let by_outputs = config.flag_or("stored_outputs_first", false)?;
         let stored = |l: Linear| if by_outputs { l } else { l.transposed() };
+        let (scaled, by_layer) = (config.flag_or("scale_attn_weights", true)?, config.flag_or("scale_attn_by_inverse_layer_idx", false)?);
+        let scale = |l: usize| {
+            let scale = if scaled { 1.0 / (d_head as f64).sqrt() } else { 1.0 };
+            if by_layer { scale / (l + 1) as f64 } else { scale }
+        };
         let block = |l: usize| {
             let p = format!("transformer.h.{l}");
             let linear = |name: &str, i, o| stored(Linear::new(&format!("{p}.{name}"), i, o).with_bias(true));
             let part = |name: &str, i: usize| linear("attn.c_attn", d, 3 * d).only(name, std::iter::once(i * d..(i + 1) * d).collect());
+            let maps = [part("q", 0), part("k", 1), part("v", 2), linear("attn.c_proj", d, d)];
             Block {
                 ln_1: Norm::layer(&format!("{p}.ln_1"), d, epsilon),
-                q: part("q", 0),
-                k: part("k", 1),
-                v: part("v", 2),
-                c_proj: linear("attn.c_proj", d, d),
+                attention: SelfAttention { scale: scale(l), ..SelfAttention::new(maps, d_head) },
                 ln_2: Norm::layer(&format!("{p}.ln_2"), d, epsilon),
                 c_fc: linear("mlp.c_fc", d, d_ff),
                 mlp_proj: linear("mlp.c_proj", d_ff, d),
@@ -105,8 +104,6 @@ impl Gpt2 {
             ln_f: Norm::layer("transformer.ln_f", d, epsilon),
             lm_head: Linear::new(if tied { "transformer.wte" } else { "lm_head" }, d, vocabulary),
             act: activation(config.name_or("activation_function", "gelu_new")?)?,
-            scale: if config.flag_or("scale_attn_weights", true)? { 1.0 / (d_head as f64).sqrt() } else { 1.0 },
-            by_layer: config.flag_or("scale_attn_by_inverse_layer_idx", false)?,
             description: Description {
                 architecture: "gpt2".into(),
                 layers,
@@ -118,6 +115,7 @@ impl Gpt2 {
                 vocabulary,
                 context,
                 causal: true,
+                ..Description::default()
             },
         })
     }
@@ -134,8 +132,8 @@ impl Architecture for Gpt2 {
 
     fn block_parameters(&self, layer: usize) -> Vec<Parameter> {
         let b = &self.blocks[layer];
-        let linears = [&b.q, &b.k, &b.v, &b.c_proj, &b.c_fc, &b.mlp_proj].map(Parameter::from);
-        [&b.ln_1, &b.ln_2].map(Parameter::from).into_iter().chain(linears).collect()
+        let norms = [&b.ln_1, &b.ln_2].map(Parameter::from);
+        b.attention.parameters().chain([&b.c_fc, &b.mlp_proj].map(Parameter::from)).chain(norms).collect()
     }
 
     fn token_table(&self) -> &Table {
@@ -151,13 +149,9 @@ impl Architecture for Gpt2 {
     fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let (b, d) = (&self.blocks[layer], &self.description);
         let h = pass.norm(&x, &b.ln_1)?;
-        let (k, v) = (pass.linear(&h, &b.k)?, pass.linear(&h, &b.v)?);
+        let memory = b.attention.keys_values(&h, pass)?;
         let (h, x) = (pass.asked(h)?, pass.asked(x)?);
-        let q = pass.linear(&h, &b.q)?;
-        let scale = if self.by_layer { self.scale / (layer + 1) as f64 } else { self.scale };
-        let attention = Attention { heads: d.heads, kv_heads: d.heads, d_head: d.d_head, scale, causal: true, layer };
-        let mixed = pass.attention(q, k, v, &attention)?;
-        let out = pass.linear(&mixed, &b.c_proj)?;
+        let out = b.attention.attend(&h, memory, d, layer, pass)?;
         let x = pass.add(x, out)?;
 
         let h = pass.norm(&x, &b.ln_2)?;
@@ -171,7 +165,7 @@ impl Architecture for Gpt2 {
         pass.norm(&x, &self.ln_f)
     }
 
-    fn unembedding(&self) -> &Linear {
-        &self.lm_head
+    fn unembedding(&self) -> Option<&Linear> {
+        Some(&self.lm_head)
     }
 }

@@ -8,22 +8,19 @@
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
-    model::{Architecture, Attention, Description, Linear, Norm, Parameter, Rotary, Table, activation},
+    model::{Architecture, Description, Linear, Norm, Parameter, Table, activation},
     pass::{Pass, Value},
 };
 
-use super::{Config, Entry, rope::rotary};
+use super::{Config, Entry, attention::SelfAttention, rope::rotary};
 
 /// The table's row.
 pub(super) const ENTRY: Entry =
-    Entry { model_type: "gpt_neox", build: |config| Ok(Box::new(GptNeoX::new(config)?)), prefix: "gpt_neox.", gguf: None };
+    Entry { model_type: "gpt_neox", build: |config| Ok(Box::new(GptNeoX::new(config)?)), prefix: "gpt_neox.", unused: &[], gguf: None };
 
 struct Block {
     input_layernorm: Norm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    dense: Linear,
+    attention: SelfAttention,
     post_attention_layernorm: Norm,
     h_to_4h: Linear,
     dense_4h_to_h: Linear,
@@ -35,7 +32,6 @@ struct GptNeoX {
     blocks: Vec<Block>,
     final_layer_norm: Norm,
     embed_out: Linear,
-    rotary: Rotary,
     act: Activation,
     parallel: bool,
 }
@@ -50,18 +46,18 @@ impl GptNeoX {
         let bias = config.flag_or("attention_bias", true)?;
         let fraction = config.rope_first_number_or(&["partial_rotary_factor", "rotary_pct"], 0.25)?;
         let dims = (d_head as f64 * fraction) as usize;
+        let rotary = rotary(config, RotaryLayout::HalfSplit, d_head, dims, 10_000.0)?;
         let block = |l: usize| {
             let p = format!("gpt_neox.layers.{l}");
             let part = |name: &str, i: usize| {
                 let heads = (0..heads).map(|h| (3 * h + i) * d_head..(3 * h + i + 1) * d_head).collect();
                 Linear::new(&format!("{p}.attention.query_key_value"), d, 3 * d).with_bias(bias).only(name, heads)
             };
+            let dense = Linear::new(&format!("{p}.attention.dense"), d, d).with_bias(bias);
+            let maps = [part("q", 0), part("k", 1), part("v", 2), dense];
             Block {
                 input_layernorm: Norm::layer(&format!("{p}.input_layernorm"), d, epsilon),
-                q: part("q", 0),
-                k: part("k", 1),
-                v: part("v", 2),
-                dense: Linear::new(&format!("{p}.attention.dense"), d, d).with_bias(bias),
+                attention: SelfAttention::new(maps, d_head).turned(&rotary),
                 post_attention_layernorm: Norm::layer(&format!("{p}.post_attention_layernorm"), d, epsilon),
                 h_to_4h: Linear::new(&format!("{p}.mlp.dense_h_to_4h"), d, d_ff).with_bias(true),
                 dense_4h_to_h: Linear::new(&format!("{p}.mlp.dense_4h_to_h"), d_ff, d).with_bias(true),
@@ -73,7 +69,6 @@ impl GptNeoX {
             blocks: (0..layers).map(block).collect(),
             final_layer_norm: Norm::layer("gpt_neox.final_layer_norm", d, epsilon),
             embed_out: Linear::new(if tied { "gpt_neox.embed_in" } else { "embed_out" }, d, vocabulary),
-            rotary: rotary(config, RotaryLayout::HalfSplit, d_head, dims, 10_000.0)?,
             act: activation(config.name_or("hidden_act", "gelu")?)?,
             parallel: config.flag_or("use_parallel_residual", true)?,
             description: Description {
@@ -87,6 +82,8 @@ impl GptNeoX {
                 vocabulary,
                 context: config.size("max_position_embeddings")?,
                 causal: true,
+                rotary: true,
+                ..Description::default()
             },
         })
     }
@@ -110,8 +107,8 @@ impl Architecture for GptNeoX {
 
     fn block_parameters(&self, layer: usize) -> Vec<Parameter> {
         let b = &self.blocks[layer];
-        let linears = [&b.q, &b.k, &b.v, &b.dense, &b.h_to_4h, &b.dense_4h_to_h].map(Parameter::from);
-        [&b.input_layernorm, &b.post_attention_layernorm].map(Parameter::from).into_iter().chain(linears).collect()
+        let norms = [&b.input_layernorm, &b.post_attention_layernorm].map(Parameter::from);
+        b.attention.parameters().chain([&b.h_to_4h, &b.dense_4h_to_h].map(Parameter::from)).chain(norms).collect()
     }
 
     fn token_table(&self) -> &Table {
@@ -125,15 +122,9 @@ impl Architecture for GptNeoX {
     fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let (b, d) = (&self.blocks[layer], &self.description);
         let h = pass.norm(&x, &b.input_layernorm)?;
-        let (k, v) = (pass.linear(&h, &b.k)?, pass.linear(&h, &b.v)?);
-        let k = pass.rotary(k, &self.rotary)?;
+        let memory = b.attention.keys_values(&h, pass)?;
         let (h, x) = (pass.asked(h)?, pass.asked(x)?);
-        let q = pass.linear(&h, &b.q)?;
-        let q = pass.rotary(q, &self.rotary)?;
-        let scale = 1.0 / (d.d_head as f64).sqrt();
-        let attention = Attention { heads: d.heads, kv_heads: d.heads, d_head: d.d_head, scale, causal: true, layer };
-        let mixed = pass.attention(q, k, v, &attention)?;
-        let out = pass.linear(&mixed, &b.dense)?;
+        let out = b.attention.attend(&h, memory, d, layer, pass)?;
         if self.parallel {
             let fed = self.feed_forward(b, &x, pass)?;
             let out = pass.add(out, fed)?;
@@ -148,7 +139,7 @@ impl Architecture for GptNeoX {
         pass.norm(&x, &self.final_layer_norm)
     }
 
-    fn unembedding(&self) -> &Linear {
-        &self.embed_out
+    fn unembedding(&self) -> Option<&Linear> {
+        Some(&self.embed_out)
     }
 }

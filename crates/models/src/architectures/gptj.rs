@@ -7,22 +7,19 @@
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
-    model::{Architecture, Attention, Description, Linear, Norm, Parameter, Rotary, Table, activation},
+    model::{Architecture, Description, Linear, Norm, Parameter, Table, activation},
     pass::{Pass, Value},
 };
 
-use super::{Config, Entry, rope::rotary};
+use super::{Config, Entry, attention::SelfAttention, rope::rotary};
 
 /// The table's row.
 pub(super) const ENTRY: Entry =
-    Entry { model_type: "gptj", build: |config| Ok(Box::new(GptJ::new(config)?)), prefix: "transformer.", gguf: None };
+    Entry { model_type: "gptj", build: |config| Ok(Box::new(GptJ::new(config)?)), prefix: "transformer.", unused: &[], gguf: None };
 
 struct Block {
     ln_1: Norm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
+    attention: SelfAttention,
     fc_in: Linear,
     fc_out: Linear,
 }
@@ -33,7 +30,6 @@ struct GptJ {
     blocks: Vec<Block>,
     ln_f: Norm,
     lm_head: Linear,
-    rotary: Rotary,
     act: Activation,
 }
 
@@ -43,15 +39,13 @@ impl GptJ {
         let d_head = config.divide(("n_embd", d), ("n_head", heads))?;
         let (d_ff, vocabulary) = (config.size_or("n_inner", 4 * d)?, config.size("vocab_size")?);
         let epsilon = config.epsilon_or("layer_norm_epsilon", 1e-5)?;
+        let rotary = rotary(config, RotaryLayout::Interleaved, d_head, config.size_or("rotary_dim", d_head)?, 10_000.0)?;
         let block = |l: usize| {
             let p = format!("transformer.h.{l}");
-            let attention = |name: &str| Linear::new(&format!("{p}.attn.{name}"), d, d);
+            let maps = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| Linear::new(&format!("{p}.attn.{name}"), d, d));
             Block {
                 ln_1: Norm::layer(&format!("{p}.ln_1"), d, epsilon),
-                q: attention("q_proj"),
-                k: attention("k_proj"),
-                v: attention("v_proj"),
-                out: attention("out_proj"),
+                attention: SelfAttention::new(maps, d_head).turned(&rotary),
                 fc_in: Linear::new(&format!("{p}.mlp.fc_in"), d, d_ff).with_bias(true),
                 fc_out: Linear::new(&format!("{p}.mlp.fc_out"), d_ff, d).with_bias(true),
             }
@@ -66,7 +60,6 @@ impl GptJ {
             } else {
                 Linear::new("lm_head", d, vocabulary).with_bias(true)
             },
-            rotary: rotary(config, RotaryLayout::Interleaved, d_head, config.size_or("rotary_dim", d_head)?, 10_000.0)?,
             act: activation(config.name_or("activation_function", "gelu_new")?)?,
             description: Description {
                 architecture: "gptj".into(),
@@ -79,6 +72,8 @@ impl GptJ {
                 vocabulary,
                 context: config.size("n_positions")?,
                 causal: true,
+                rotary: true,
+                ..Description::default()
             },
         })
     }
@@ -95,8 +90,7 @@ impl Architecture for GptJ {
 
     fn block_parameters(&self, layer: usize) -> Vec<Parameter> {
         let b = &self.blocks[layer];
-        let linears = [&b.q, &b.k, &b.v, &b.out, &b.fc_in, &b.fc_out].map(Parameter::from);
-        std::iter::once((&b.ln_1).into()).chain(linears).collect()
+        b.attention.parameters().chain([&b.fc_in, &b.fc_out].map(Parameter::from)).chain([(&b.ln_1).into()]).collect()
     }
 
     fn token_table(&self) -> &Table {
@@ -110,15 +104,9 @@ impl Architecture for GptJ {
     fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let (b, d) = (&self.blocks[layer], &self.description);
         let h = pass.norm(&x, &b.ln_1)?;
-        let (k, v) = (pass.linear(&h, &b.k)?, pass.linear(&h, &b.v)?);
-        let k = pass.rotary(k, &self.rotary)?;
+        let memory = b.attention.keys_values(&h, pass)?;
         let (h, x) = (pass.asked(h)?, pass.asked(x)?);
-        let q = pass.linear(&h, &b.q)?;
-        let q = pass.rotary(q, &self.rotary)?;
-        let scale = 1.0 / (d.d_head as f64).sqrt();
-        let attention = Attention { heads: d.heads, kv_heads: d.heads, d_head: d.d_head, scale, causal: true, layer };
-        let mixed = pass.attention(q, k, v, &attention)?;
-        let out = pass.linear(&mixed, &b.out)?;
+        let out = b.attention.attend(&h, memory, d, layer, pass)?;
 
         let middle = pass.linear(&h, &b.fc_in)?;
         let middle = pass.activation(middle, self.act)?;
@@ -131,7 +119,7 @@ impl Architecture for GptJ {
         pass.norm(&x, &self.ln_f)
     }
 
-    fn unembedding(&self) -> &Linear {
-        &self.lm_head
+    fn unembedding(&self) -> Option<&Linear> {
+        Some(&self.lm_head)
     }
 }

@@ -7,11 +7,11 @@
 
 use pellucid_core::{
     Activation, Result, RotaryLayout,
-    model::{Architecture, Attention, Description, Linear, Norm, Parameter, Rotary, Table, activation},
+    model::{Architecture, Description, Linear, Norm, Parameter, Table, activation},
     pass::{Pass, Value},
 };
 
-use super::{Config, Entry, GgufNames, Needed, rope::rotary};
+use super::{Config, Entry, GgufNames, Needed, attention::SelfAttention, rope::rotary};
 
 /// The table's row.
 pub(super) const ENTRY: Entry = Entry {
@@ -21,6 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
         Ok(Box::new(Llama::new(config, bias, bias)?))
     },
     prefix: "model.",
+    unused: &[],
     gguf: Some(GGUF),
 };
 
@@ -56,10 +57,7 @@ pub(super) const GGUF: GgufNames = GgufNames {
 
 struct Block {
     input_layernorm: Norm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
+    attention: SelfAttention,
     post_attention_layernorm: Norm,
     gate: Linear,
     up: Linear,
@@ -73,7 +71,6 @@ pub(super) struct Llama {
     blocks: Vec<Block>,
     norm: Norm,
     lm_head: Linear,
-    rotary: Rotary,
     act: Activation,
 }
 
@@ -91,15 +88,15 @@ impl Llama {
         let (d_ff, vocabulary) = (config.size("intermediate_size")?, config.size("vocab_size")?);
         let epsilon = config.epsilon_or("rms_norm_eps", 1e-6)?;
         let mlp_bias = config.flag_or("mlp_bias", false)?;
+        let rotary = rotary(config, RotaryLayout::HalfSplit, d_head, d_head, 10_000.0)?;
         let block = |l: usize| {
             let p = format!("model.layers.{l}");
             let qkv = |name: &str, heads: usize| Linear::new(&format!("{p}.self_attn.{name}"), d, heads * d_head).with_bias(qkv_bias);
+            let o = Linear::new(&format!("{p}.self_attn.o_proj"), heads * d_head, d).with_bias(o_bias);
+            let maps = [qkv("q_proj", heads), qkv("k_proj", kv_heads), qkv("v_proj", kv_heads), o];
             Block {
                 input_layernorm: Norm::rms(&format!("{p}.input_layernorm"), d, epsilon),
-                q: qkv("q_proj", heads),
-                k: qkv("k_proj", kv_heads),
-                v: qkv("v_proj", kv_heads),
-                o: Linear::new(&format!("{p}.self_attn.o_proj"), heads * d_head, d).with_bias(o_bias),
+                attention: SelfAttention::new(maps, d_head).turned(&rotary),
                 post_attention_layernorm: Norm::rms(&format!("{p}.post_attention_layernorm"), d, epsilon),
                 gate: Linear::new(&format!("{p}.mlp.gate_proj"), d, d_ff).with_bias(mlp_bias),
                 up: Linear::new(&format!("{p}.mlp.up_proj"), d, d_ff).with_bias(mlp_bias),
@@ -112,7 +109,6 @@ impl Llama {
             blocks: (0..layers).map(block).collect(),
             norm: Norm::rms("model.norm", d, epsilon),
             lm_head: Linear::new(if tied { "model.embed_tokens" } else { "lm_head" }, d, vocabulary),
-            rotary: rotary(config, RotaryLayout::HalfSplit, d_head, d_head, 10_000.0)?,
             act: activation(config.name_or("hidden_act", "silu")?)?,
             description: Description {
                 architecture: config.model_type()?.into(),
@@ -125,6 +121,9 @@ impl Llama {
                 vocabulary,
                 context: config.size_or("max_position_embeddings", 2048)?,
                 causal: true,
+                rotary: true,
+                gated: true,
+                ..Description::default()
             },
         })
     }
@@ -141,8 +140,8 @@ impl Architecture for Llama {
 
     fn block_parameters(&self, layer: usize) -> Vec<Parameter> {
         let b = &self.blocks[layer];
-        let linears = [&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down].map(Parameter::from);
-        [&b.input_layernorm, &b.post_attention_layernorm].map(Parameter::from).into_iter().chain(linears).collect()
+        let norms = [&b.input_layernorm, &b.post_attention_layernorm].map(Parameter::from);
+        b.attention.parameters().chain([&b.gate, &b.up, &b.down].map(Parameter::from)).chain(norms).collect()
     }
 
     fn token_table(&self) -> &Table {
@@ -156,15 +155,9 @@ impl Architecture for Llama {
     fn block(&self, layer: usize, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let (b, d) = (&self.blocks[layer], &self.description);
         let h = pass.norm(&x, &b.input_layernorm)?;
-        let (k, v) = (pass.linear(&h, &b.k)?, pass.linear(&h, &b.v)?);
-        let k = pass.rotary(k, &self.rotary)?;
+        let memory = b.attention.keys_values(&h, pass)?;
         let (h, x) = (pass.asked(h)?, pass.asked(x)?);
-        let q = pass.linear(&h, &b.q)?;
-        let q = pass.rotary(q, &self.rotary)?;
-        let scale = 1.0 / (d.d_head as f64).sqrt();
-        let attention = Attention { heads: d.heads, kv_heads: d.kv_heads, d_head: d.d_head, scale, causal: true, layer };
-        let mixed = pass.attention(q, k, v, &attention)?;
-        let out = pass.linear(&mixed, &b.o)?;
+        let out = b.attention.attend(&h, memory, d, layer, pass)?;
         let x = pass.add(x, out)?;
 
         let h = pass.norm(&x, &b.post_attention_layernorm)?;
@@ -178,7 +171,7 @@ impl Architecture for Llama {
         pass.norm(&x, &self.norm)
     }
 
-    fn unembedding(&self) -> &Linear {
-        &self.lm_head
+    fn unembedding(&self) -> Option<&Linear> {
+        Some(&self.lm_head)
     }
 }

@@ -2,13 +2,21 @@
 //!
 //! To add one: a file that implements [`Architecture`] and ends in an `ENTRY`, and its two lines here.
 
+mod albert;
+mod attention;
+mod bert;
 mod config;
+mod distilbert;
+mod encoder;
 mod gguf;
 mod gpt2;
 mod gpt_neox;
 mod gptj;
+mod head;
 mod llama;
+mod nanoguard;
 mod qwen2;
+mod roberta;
 mod rope;
 
 use pellucid_core::{Error, Result, model::Architecture};
@@ -25,17 +33,24 @@ pub struct Entry {
     pub build: fn(&Config) -> Result<Box<dyn Architecture>>,
     /// What some checkpoints leave off their tensors' names.
     pub prefix: &'static str,
+    /// Beginnings of the names of tensors that checkpoints carry and that no output here needs: heads of other tasks, second copies.
+    pub unused: &'static [&'static str],
     /// How GGUF files name it, if they carry it.
     pub gguf: Option<GgufNames>,
 }
 
 /// Every architecture.
 pub const ARCHITECTURES: &[Entry] = &[
-    gpt2::ENTRY, //
+    albert::ENTRY,
+    bert::ENTRY,
+    distilbert::ENTRY,
+    gpt2::ENTRY,
     gpt_neox::ENTRY,
     gptj::ENTRY,
     llama::ENTRY,
+    nanoguard::ENTRY,
     qwen2::ENTRY,
+    roberta::ENTRY,
 ];
 
 /// The table's row for a `model_type`.

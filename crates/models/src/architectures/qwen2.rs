@@ -17,5 +17,6 @@ pub(super) const ENTRY: Entry = Entry {
         Ok(Box::new(Llama::new(config, true, false)?))
     },
     prefix: "model.",
+    unused: &[],
     gguf: Some(GgufNames { architecture: "qwen2", pairs_side_by_side: &[], ..llama::GGUF }),
 };

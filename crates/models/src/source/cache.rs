@@ -20,10 +20,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Where `package`'s file belongs.
-    pub(super) fn new(options: &Options<'_>, package: &Package) -> Result<Self> {
+    /// Where the file at `path` of `package` belongs.
+    pub(super) fn new(options: &Options<'_>, package: &Package, path: &str) -> Result<Self> {
         let root = root(options)?;
-        let path = root.join("pypi").join(&package.name).join(&package.version).join(&package.path);
+        let path = root.join("pypi").join(&package.name).join(&package.version).join(path);
         Ok(Entry { root, path })
     }
 

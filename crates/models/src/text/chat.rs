@@ -8,9 +8,8 @@ use std::ops::Range;
 
 use pellucid_core::{Error, Result};
 
-use super::pipeline::Start;
 use super::template::Template;
-use super::{Encoded, Special, TextTokenizer};
+use super::{Encoded, TextTokenizer};
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,62 +45,10 @@ impl TextTokenizer {
         let specials = self.about.named.iter().map(|(role, (text, _))| (role.clone(), text.clone())).collect();
         let template = Template::new(source, specials)?;
         let rendered = render(&template, messages, add_generation_prompt)?;
-        let encoded = self.encode_rendered(&rendered)?;
+        let found = self.find(&rendered.text, rendered.own_parts(), |_| true);
+        // What is between them is read as text, across the contents' borders.
+        let encoded = self.encode_around(&rendered.text, found)?;
         Ok(ChatEncoded { text: rendered.text, contents: rendered.contents, encoded })
-    }
-
-    /// Special tokens outside the contents become themselves; what is between them is read as text, across the contents' borders.
-    fn encode_rendered(&self, rendered: &Rendered) -> Result<Encoded> {
-        let text = &rendered.text;
-        let mut encoded = Encoded::default();
-        let mut from = 0;
-        let start = |at| if at == 0 { Start::Text } else { Start::Special };
-        for (id, span) in self.specials_in(rendered) {
-            encoded.append(self.plain(&text[from..span.start], start(from))?, from);
-            from = span.end;
-            encoded.push(id, Some(span));
-        }
-        encoded.append(self.plain(&text[from..], start(from))?, from);
-        Ok(encoded)
-    }
-
-    /// The longest special token at each place of the template's own parts, from left to right.
-    fn specials_in(&self, rendered: &Rendered) -> Vec<(u32, Range<usize>)> {
-        let text = &rendered.text;
-        let mut found = Vec::new();
-        let mut free = 0; // where the last one ended
-        for part in rendered.own_parts() {
-            let mut at = part.start.max(free);
-            while at < part.end {
-                let here = |special: &&Special| text[at..part.end].starts_with(&special.token.content) && special.fits(text, at);
-                match self.specials.iter().filter(here).max_by_key(|special| special.token.content.len()) {
-                    Some(special) => {
-                        let span = special.widened(text, at, free);
-                        (at, free) = (span.end, span.end);
-                        found.push((special.id, span));
-                    }
-                    None => at = text.ceil_char_boundary(at + 1),
-                }
-            }
-        }
-        found
-    }
-}
-
-impl Special {
-    /// A token marked as a word of its own has no letters or digits beside it.
-    fn fits(&self, text: &str, at: usize) -> bool {
-        let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let end = at + self.token.content.len();
-        !self.token.single_word || !(letter(text[..at].chars().next_back()) || letter(text[end..].chars().next()))
-    }
-
-    /// With the blanks beside it that the token is marked to swallow, but not before `earliest`.
-    fn widened(&self, text: &str, at: usize, earliest: usize) -> Range<usize> {
-        let end = at + self.token.content.len();
-        let start = if self.token.lstrip { text[earliest..at].trim_end().len() + earliest } else { at };
-        let end = if self.token.rstrip { text.len() - text[end..].trim_start().len() } else { end };
-        start..end
     }
 }
 

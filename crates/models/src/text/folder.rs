@@ -1,19 +1,19 @@
 //! A tokenizer from a model's folder, as the hub lays it out.
 //!
-//! `tokenizer.json` (else `vocab.json` and `merges.txt`, GPT-2's form) · `tokenizer_config.json` and `special_tokens_map.json`: special tokens
-//! by role, whether one is put before and behind a text, the chat template · `chat_template.jinja` · `generation_config.json` and
-//! `config.json`: what ends an answer.
+//! `tokenizer.json`, else `vocab.json` and `merges.txt` (`byte_pairs.rs`), else `vocab.txt` (`vocabulary.rs`), else `tokenizer.pkl`
+//! (`pickled.rs`) · `tokenizer_config.json` and `special_tokens_map.json`: special tokens by role, whether one is put before and behind a text,
+//! how word pieces are cleaned, the chat template · `chat_template.jinja` · `generation_config.json` and `config.json`: what ends an answer.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pellucid_core::{Error, Result};
 use serde_json::Value as Json;
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Encoding, PostProcessor, Token, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
-use super::{About, TextTokenizer};
+use super::form::Form;
+use super::pipeline::Lookup;
+use super::{About, TextTokenizer, byte_pairs, pickled, vocabulary};
 
 /// No tokenizer file is near this size; a larger one is not read.
 const LARGEST: u64 = 1 << 28;
@@ -21,36 +21,87 @@ const LARGEST: u64 = 1 << 28;
 /// Roles that files give to special tokens.
 const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// What files beside the vocabulary say, `null` where there are none.
+#[derive(Default)]
+pub(super) struct Said {
+    /// `tokenizer_config.json`
+    pub(super) config: Json,
+    /// `special_tokens_map.json`
+    map: Json,
+    /// `config.json`
+    pub(super) model: Json,
+}
+
+impl Said {
+    fn read(folder: &Path) -> Result<Self> {
+        let json = |name: &str| read_json(&folder.join(name)).map(Option::unwrap_or_default);
+        Ok(Said { config: json("tokenizer_config.json")?, map: json("special_tokens_map.json")?, model: json("config.json")? })
+    }
+
+    /// A role's token and its marks, if it has some: files have either the token itself, or an object with its `content`.
+    pub(super) fn token(&self, role: &str) -> Option<(&str, &Json)> {
+        [&self.config, &self.map].into_iter().find_map(|json| Some((json[role].as_str().or(json[role]["content"].as_str())?, &json[role])))
+    }
+
+    /// A role's token, or the `usual` one.
+    pub(super) fn token_or(&self, role: &str, usual: &Usual) -> Option<String> {
+        let usual = || usual.iter().find(|(of, _)| *of == role).map(|(_, token)| token.clone());
+        self.token(role).map(|(token, _)| token.to_owned()).or_else(usual)
+    }
+}
+
+/// Tokens by their role where no file names others.
+pub(super) type Usual = Vec<(&'static str, String)>;
+
+/// What the files of a vocabulary say by themselves.
+pub(super) struct Built {
+    pub(super) tokenizer: Tokenizer,
+    pub(super) lookup: Lookup,
+    pub(super) usual: Usual,
+}
+
 impl TextTokenizer {
     /// The tokenizer in a model's folder; `None` if there is none that we read.
     ///
     /// # Errors
     /// A file that is not what it should be, named with what is wrong.
     pub fn from_folder(folder: &Path) -> Result<Option<Self>> {
-        let json_file = folder.join("tokenizer.json");
-        let config = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-        let (file, tokenizer) = match read_json(&json_file)? {
-            Some(json) => (json_file.clone(), from_json(json).map_err(|problem| Error::format(&json_file, problem))?),
-            None => match gpt2(folder, &config)? {
-                Some(tokenizer) => (folder.join("vocab.json"), tokenizer),
-                None => return Ok(None),
-            },
-        };
-        let map = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
-        let (tokenizer, mut about) = describe(tokenizer, &config, &map).map_err(|problem| Error::format(&file, problem))?;
+        let said = Said::read(folder)?;
+        let Some((file, built)) = build(folder, &said)? else { return Ok(None) };
+        let Built { tokenizer, lookup, usual } = built;
+        let (tokenizer, mut about) = describe(tokenizer, &said, &usual).map_err(|problem| Error::format(&file, problem))?;
         about.chat_template = match read(&folder.join("chat_template.jinja"))? {
             Some(text) => Some(String::from_utf8(text).map_err(|_| Error::format(folder.join("chat_template.jinja"), "is not UTF-8"))?),
-            None => template(&config["chat_template"]),
+            None => template(&said.config["chat_template"]),
         };
-        for file in ["generation_config.json", "config.json"] {
-            let json = read_json(&folder.join(file))?.unwrap_or_default();
+        let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_default();
+        for json in [generation, said.model] {
             let ids = json["eos_token_id"].as_array().cloned().unwrap_or_else(|| vec![json["eos_token_id"].clone()]);
             about.ends.extend(ids.iter().filter_map(Json::as_u64).filter_map(|id| u32::try_from(id).ok()));
         }
         let mut seen = HashSet::new();
         about.ends.retain(|id| seen.insert(*id));
-        TextTokenizer::new(tokenizer, about).map(Some).map_err(|problem| Error::format(file, problem))
+        TextTokenizer::new(tokenizer, lookup, about).map(Some).map_err(|problem| Error::format(file, problem))
     }
+}
+
+/// The vocabulary, in the first form that is there, and the file to name in errors.
+fn build(folder: &Path, said: &Said) -> Result<Option<(PathBuf, Built)>> {
+    let [json, vocab, merges, lines, pickle] =
+        ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.pkl"].map(|name| folder.join(name));
+    let (file, built) = if let Some(content) = read_json(&json)? {
+        let usual = conventions(&content);
+        (&json, from_json(content).map(|tokenizer| Built { tokenizer, lookup: Lookup::Library, usual }))
+    } else if let (Some(entries), Some(pairs)) = (read(&vocab)?, read(&merges)?) {
+        (&vocab, Ok(byte_pairs::read((&vocab, entries), (&merges, pairs), said)?))
+    } else if let Some(content) = read(&lines)? {
+        (&lines, vocabulary::read(&content, said))
+    } else if let Some(content) = read(&pickle)? {
+        (&pickle, pickled::read(&content))
+    } else {
+        return Ok(None);
+    };
+    built.map(|built| Some((file.clone(), built))).map_err(|problem| Error::format(file, problem))
 }
 
 /// A file's content, `None` if it is not there.
@@ -104,68 +155,60 @@ fn from_json(json: Json) -> Result<Tokenizer, String> {
     Ok(tokenizer)
 }
 
-/// GPT-2's two files, for byte-level vocabularies that were published before `tokenizer.json`.
-fn gpt2(folder: &Path, config: &Json) -> Result<Option<Tokenizer>> {
-    let (vocabulary_file, merges_file) = (folder.join("vocab.json"), folder.join("merges.txt"));
-    let (Some(vocabulary), Some(merges)) = (read(&vocabulary_file)?, read(&merges_file)?) else { return Ok(None) };
-    let vocabulary: Vocab =
-        serde_json::from_slice(&vocabulary).map_err(|error| Error::format(&vocabulary_file, format!("is not a vocabulary: {error}")))?;
-    let merges = String::from_utf8(merges).map_err(|_| Error::format(&merges_file, "is not UTF-8"))?;
-    let lines = merges.lines().filter(|line| !line.starts_with("#version") && !line.is_empty());
-    let merges =
-        super::gguf::merges(lines, |token| vocabulary.contains_key(token)).map_err(|problem| Error::format(&merges_file, problem))?;
-    let model = BPE::builder().vocab_and_merges(vocabulary, merges).build();
-    let mut tokenizer = Tokenizer::new(model.map_err(|error| Error::format(&merges_file, error.to_string()))?);
-    let blank = config["add_prefix_space"].as_bool().unwrap_or(false);
-    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(blank, true, true)));
-    tokenizer.with_decoder(Some(ByteLevel::default()));
-    Ok(Some(tokenizer))
+/// Roles that a `tokenizer.json` itself tells: what its model has for the unknown, and special tokens by their customary names.
+fn conventions(json: &Json) -> Usual {
+    const CUSTOMARY: [(&str, &str); 6] = [
+        ("cls_token", "[CLS]"),
+        ("sep_token", "[SEP]"),
+        ("mask_token", "[MASK]"),
+        ("mask_token", "<mask>"),
+        ("pad_token", "[PAD]"),
+        ("pad_token", "<pad>"),
+    ];
+    let special = |token: &&Json| token["special"] == true;
+    let added: Vec<&str> =
+        json["added_tokens"].as_array().into_iter().flatten().filter(special).filter_map(|t| t["content"].as_str()).collect();
+    let model = &json["model"];
+    let by_id = || model["vocab"].as_array()?.get(usize::try_from(model["unk_id"].as_u64()?).ok()?)?[0].as_str();
+    let unknown = model["unk_token"].as_str().or_else(by_id).map(|token| ("unk_token", token.to_owned()));
+    let customary = CUSTOMARY.into_iter().filter(|(_, token)| added.contains(token)).map(|(role, token)| (role, token.to_owned()));
+    unknown.into_iter().chain(customary).collect()
 }
 
 /// Special tokens: which there are, and which are put around a text.
-fn describe(mut tokenizer: Tokenizer, config: &Json, map: &Json) -> Result<(Tokenizer, About), String> {
+fn describe(mut tokenizer: Tokenizer, said: &Said, usual: &Usual) -> Result<(Tokenizer, About), String> {
     let mut about = About::default();
+    let mut special = Vec::new();
     for role in ROLES {
-        // Either the token itself, or an object with its `content`.
-        let text = |json: &Json| json[role].as_str().or(json[role]["content"].as_str()).map(str::to_owned);
-        let named = text(config).or_else(|| text(map));
-        if let Some((text, id)) = named.and_then(|text| tokenizer.token_to_id(&text).map(|id| (text, id))) {
-            about.named.insert(role.into(), (text, id));
-        }
+        let Some(text) = said.token_or(role, usual) else { continue };
+        let Some(id) = tokenizer.token_to_id(&text) else { continue };
+        let marked = |mark: &str| said.token(role).is_some_and(|(_, marks)| marks[mark] == true);
+        let token = AddedToken::from(text.as_str(), true);
+        special.push(token.lstrip(marked("lstrip")).rstrip(marked("rstrip")).single_word(marked("single_word")));
+        about.named.insert(role.into(), (text, id));
     }
-    let marked = config["added_tokens_decoder"].as_object().into_iter().flatten().map(|(_, token)| token);
-    let marked = marked.filter(|token| token["special"] == true).filter_map(|token| token["content"].as_str().map(str::to_owned));
-    let special: Vec<String> = about.named.values().map(|(text, _)| text.clone()).chain(marked).collect();
+    let marked = said.config["added_tokens_decoder"].as_object().into_iter().flatten().map(|(_, token)| token);
+    let marked = marked.filter(|token| token["special"] == true).filter_map(|token| token["content"].as_str());
+    special.extend(marked.map(|text| AddedToken::from(text, true)));
     // Those that the tokenizer marks already keep their marks; those that it does not have would only grow the vocabulary.
     let known = tokenizer.get_added_vocabulary().get_vocab();
-    let missing = special.into_iter().filter(|text| !known.contains_key(text) && tokenizer.token_to_id(text).is_some());
-    let missing: Vec<AddedToken> = missing.map(|text| AddedToken::from(text, true)).collect();
+    let missing = |token: &AddedToken| !known.contains_key(&token.content) && tokenizer.token_to_id(&token.content).is_some();
+    let missing: Vec<AddedToken> = special.into_iter().filter(missing).collect();
     tokenizer.add_special_tokens(missing).map_err(|error| error.to_string())?;
 
     let id = |role: &str| about.named.get(role).map(|(_, id)| *id);
-    let asked = |field: &str| config[field].as_bool();
-    (about.before, about.behind) = match (asked("add_bos_token"), asked("add_eos_token")) {
-        (None, None) => around(&tokenizer)?,
+    let asked = |field: &str| said.config[field].as_bool();
+    about.form = match (asked("add_bos_token"), asked("add_eos_token")) {
+        (None, None) => tokenizer.get_post_processor().map_or(Ok(Form::default()), Form::of)?,
         // The configuration's word goes before that of the tokenizer's own post-processing.
         (before, behind) => {
-            let of = |wanted: Option<bool>, role| id(role).filter(|_| wanted == Some(true)).into_iter().collect();
-            (of(before, "bos_token"), of(behind, "eos_token"))
+            let of = |wanted: Option<bool>, role| id(role).filter(|_| wanted == Some(true));
+            Form::around(of(before, "bos_token").as_slice(), of(behind, "eos_token").as_slice())
         }
     };
     about.ends = id("eos_token").into_iter().collect();
     about.vocabulary = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
     Ok((tokenizer, about))
-}
-
-/// What the tokenizer's post-processing puts before and behind a text: found by letting it process one token.
-fn around(tokenizer: &Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
-    let Some(processor) = tokenizer.get_post_processor() else { return Ok(Default::default()) };
-    let one = Encoding::from_tokens(vec![Token::new(0, "a".into(), (0, 1))], 0);
-    let processed = processor.process(one, None, true).map_err(|error| error.to_string())?;
-    let text = processed.get_special_tokens_mask().iter().position(|special| *special == 0);
-    let text = text.ok_or("post-processing drops the text")?;
-    let ids = processed.get_ids();
-    Ok((ids[..text].to_vec(), ids[text + 1..].to_vec()))
 }
 
 /// One template, or a list of named ones of which `default` counts.

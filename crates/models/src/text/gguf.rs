@@ -17,6 +17,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
+use super::form::Form;
+use super::pipeline::Lookup;
 use super::{About, TextTokenizer};
 
 /// `tokenizer.ggml.token_type` of special tokens.
@@ -105,7 +107,7 @@ impl TextTokenizer {
         };
         let built = built.and_then(|mut tokenizer| {
             tokenizer.add_tokens(added(vocabulary)).map_err(|error| error.to_string())?;
-            TextTokenizer::new(tokenizer, about(vocabulary))
+            TextTokenizer::new(tokenizer, Lookup::Library, about(vocabulary))
         });
         built.map_err(|problem| Error::format(vocabulary.file, problem))
     }
@@ -286,8 +288,7 @@ fn about(v: &GgufVocabulary<'_>) -> About {
     }
     About {
         named,
-        before: v.bos.filter(|_| add_bos).into_iter().collect(),
-        behind: v.eos.filter(|_| v.add_eos == Some(true)).into_iter().collect(),
+        form: Form::around(v.bos.filter(|_| add_bos).as_slice(), v.eos.filter(|_| v.add_eos == Some(true)).as_slice()),
         ends,
         vocabulary: v.tokens.len(),
         chat_template: v.chat_template.map(str::to_owned),

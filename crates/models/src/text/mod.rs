@@ -2,18 +2,27 @@
 //!
 //! Two promises beyond what a tokenizer does by itself:
 //! every token knows which bytes of the text it covers, and **what a person writes is never taken for a special token**,
-//! not even if it spells one: `<|im_end|>` in a prompt is ten characters of text.
+//! not even if it spells one: `<|im_end|>` in a prompt is ten characters of text. The one exception is the mask, in
+//! [`TextTokenizer::encode_pair`]: whoever asks a masked language model has to write it.
 //!
-//! Deliberately absent: padding, truncation, pairs of texts, batches.
+//! Deliberately absent: padding, truncation, batches.
 
+mod byte_pairs;
 mod chat;
 mod folder;
+mod form;
 mod gguf;
+mod pickled;
 mod pieces;
 mod pipeline;
+mod ranks;
+mod smiles;
 mod template;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
+mod word_pieces;
+mod written;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -22,10 +31,11 @@ use pellucid_core::{Error, Result};
 use tokenizers::{AddedToken, Tokenizer};
 
 pub use chat::{ChatEncoded, ChatMessage};
+use form::{BARE, Form, What};
 pub use gguf::GgufVocabulary;
 use pieces::Pieces;
 pub use pieces::Streamer;
-use pipeline::{Pipeline, Start};
+use pipeline::{Lookup, Pipeline, Start};
 
 /// A text as the model reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +62,31 @@ impl Encoded {
     }
 }
 
+/// One or two texts as an encoder reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedPair {
+    /// Token ids, in order, special tokens included.
+    pub ids: Vec<u32>,
+    /// Which **bytes** each token covers, as in [`Encoded::spans`], of the text that it is of. `None` for special tokens that were added.
+    pub spans: Vec<Option<Range<usize>>>,
+    /// Each token's type (BERT's segment ids), the special tokens' included.
+    pub types: Vec<u32>,
+    /// Which tokens are of the first text.
+    pub first: Range<usize>,
+    /// Which tokens are of the second text; empty if there is none.
+    pub second: Range<usize>,
+}
+
+impl EncodedPair {
+    fn append(&mut self, tokens: Encoded, kind: u32) -> Range<usize> {
+        let start = self.ids.len();
+        self.ids.extend(tokens.ids);
+        self.spans.extend(tokens.spans);
+        self.types.resize(self.ids.len(), kind);
+        start..self.ids.len()
+    }
+}
+
 /// A tokenizer, its special tokens and its chat template, as a model brings them.
 #[derive(Debug)]
 pub struct TextTokenizer {
@@ -70,10 +105,8 @@ pub struct TextTokenizer {
 struct About {
     /// Special tokens by their role: `bos_token`, `eos_token`, `unk_token`, `pad_token`, `mask_token`, ….
     named: BTreeMap<String, (String, u32)>,
-    /// Ids put before a text.
-    before: Vec<u32>,
-    /// Ids put behind a text.
-    behind: Vec<u32>,
+    /// What is put around a text.
+    form: Form,
     /// Ids that end an answer.
     ends: Vec<u32>,
     /// One more than the largest id.
@@ -89,9 +122,9 @@ struct Special {
 
 impl TextTokenizer {
     /// Puts the parts together; an error says what does not fit.
-    fn new(mut tokenizer: Tokenizer, about: About) -> Result<Self, String> {
+    fn new(mut tokenizer: Tokenizer, lookup: Lookup, about: About) -> Result<Self, String> {
         tokenizer.set_encode_special_tokens(true); // as ordinary text, that is
-        let pipeline = Pipeline::new(&tokenizer)?;
+        let pipeline = Pipeline::new(&tokenizer, lookup)?;
         let pieces = Pieces::new(&tokenizer)?;
         let added = tokenizer.get_added_tokens_decoder();
         let specials: Vec<_> = added.into_iter().filter(|(_, token)| token.special).map(|(id, token)| Special { id, token }).collect();
@@ -105,12 +138,41 @@ impl TextTokenizer {
     /// # Errors
     /// The tokenizer cannot express the text without a special token.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoded> {
-        let (before, behind) = if add_special { (&self.about.before[..], &self.about.behind[..]) } else { (&[][..], &[][..]) };
         let mut encoded = Encoded::default();
-        before.iter().for_each(|id| encoded.push(*id, None));
-        encoded.append(self.plain(text, Start::Text)?, 0);
-        behind.iter().for_each(|id| encoded.push(*id, None));
+        for slot in if add_special { &self.about.form.one } else { BARE } {
+            match slot.what {
+                What::Special(id) => encoded.push(id, None),
+                What::First | What::Second => encoded.append(self.plain(text, Start::Text)?, 0),
+            }
+        }
         Ok(encoded)
+    }
+
+    /// One or two texts as an encoder reads them: between special tokens, each with its type, and with the mask, where a text spells it
+    /// (`[MASK]`, `<mask>`), as the mask token.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`]; or there is a second text, and the model's files do not say how two texts are put together.
+    pub fn encode_pair(&self, first: &str, second: Option<&str>) -> Result<EncodedPair> {
+        let one_only = || Error::Unsupported("this model's tokenizer does not say how two texts are put together: give it one".into());
+        let form = &self.about.form;
+        let slots = if second.is_some() { form.two.as_ref().ok_or_else(one_only)? } else { &form.one };
+        let mut encoded = EncodedPair::default();
+        for slot in slots {
+            match slot.what {
+                What::Special(id) => {
+                    encoded.append(Encoded { ids: vec![id], spans: vec![None] }, slot.kind);
+                }
+                What::First => encoded.first = encoded.append(self.with_masks(first)?, slot.kind),
+                What::Second => encoded.second = encoded.append(self.with_masks(second.unwrap_or_default())?, slot.kind),
+            }
+        }
+        Ok(encoded)
+    }
+
+    fn with_masks(&self, text: &str) -> Result<Encoded> {
+        let mask = self.mask();
+        self.encode_around(text, self.find(text, std::iter::once(0..text.len()), |special| Some(special.id) == mask))
     }
 
     /// A text that goes on where another stopped, such as a target: no special tokens, and no blank put before it.
@@ -163,6 +225,33 @@ impl TextTokenizer {
     /// The id that stands for what the vocabulary does not have, if there is one.
     pub fn unknown(&self) -> Option<u32> {
         self.named("unk_token")
+    }
+
+    /// As [`TextTokenizer::padding`].
+    pub fn pad_token(&self) -> Option<u32> {
+        self.padding()
+    }
+
+    /// As [`TextTokenizer::mask`].
+    pub fn mask_token(&self) -> Option<u32> {
+        self.mask()
+    }
+
+    /// As [`TextTokenizer::unknown`].
+    pub fn unknown_token(&self) -> Option<u32> {
+        self.unknown()
+    }
+
+    /// Ids of all special tokens, in order.
+    pub fn special_tokens(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.specials.iter().map(|special| special.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The id of a token, written as the vocabulary writes it: `[MASK]`, `##ing`, `Ġthe`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
     }
 
     /// Whether an id is a special token. No text written by a person becomes one, except for [`TextTokenizer::unknown`].

@@ -21,6 +21,8 @@ pub(super) enum Pieces {
     Suffix(String),
     /// Whole words with blanks between them.
     Words,
+    /// As they are, one after the other.
+    Joined,
 }
 
 impl Pieces {
@@ -39,6 +41,7 @@ impl Pieces {
             _ if blanks || of("ByteFallback").is_some() => Pieces::SentencePiece,
             (Some(step), _) => Pieces::WordPiece(text(step, "prefix")),
             (_, Some(step)) => Pieces::Suffix(text(step, "suffix")),
+            _ if of("Fuse").is_some() => Pieces::Joined,
             _ => Pieces::Words,
         })
     }
@@ -59,6 +62,7 @@ impl Pieces {
                 _ => piece.into(),
             },
             Pieces::Words => apart(piece),
+            Pieces::Joined => piece.into(),
         }
     }
 }
@@ -71,6 +75,17 @@ pub(super) fn byte_of(c: char) -> Option<u8> {
         code @ 0x100..=0x143 => (0..=255).filter(|byte| !printable(byte)).nth(code as usize - 0x100),
         _ => None,
     }
+}
+
+/// How GPT-2 writes bytes, in their order.
+pub(super) fn characters() -> [char; 256] {
+    let mut characters = ['\0'; 256];
+    for c in '\0'..='\u{143}' {
+        if let Some(byte) = byte_of(c) {
+            characters[usize::from(byte)] = c;
+        }
+    }
+    characters
 }
 
 /// `<0xE2>`: the byte 0xE2.

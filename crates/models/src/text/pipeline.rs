@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use tokenizers::{Model, NormalizerWrapper, OffsetType, PreTokenizer, PreTokenizerWrapper, Tokenizer};
 
 use super::Encoded;
+use super::ranks::Ranks;
 
 /// What stands before a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +23,21 @@ pub(super) enum Start {
     Continuation,
 }
 
-/// The first two steps, for each kind of start. The third, the model, is in the tokenizer.
+/// The third step: from the parts of a text to ids.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    /// The tokenizer library's own model.
+    Library,
+    /// The same, and it is an error if splitting leaves out anything but blanks. What the parts are is given in words.
+    Strict(&'static str),
+    /// Byte pairs by rank.
+    Ranks(Ranks),
+}
+
+/// The first two steps, for each kind of start, and the third.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    lookup: Lookup,
     text: Steps,
     special: Steps,
     continuation: Steps,
@@ -37,7 +50,7 @@ struct Steps {
 }
 
 impl Pipeline {
-    pub(super) fn new(tokenizer: &Tokenizer) -> Result<Self, String> {
+    pub(super) fn new(tokenizer: &Tokenizer, lookup: Lookup) -> Result<Self, String> {
         let steps = |edit_normalizer: fn(&mut Json), edit_splitter: fn(&mut Json)| -> Result<Steps, String> {
             Ok(Steps {
                 normalizer: edited(tokenizer.get_normalizer(), edit_normalizer)?,
@@ -45,6 +58,7 @@ impl Pipeline {
             })
         };
         Ok(Pipeline {
+            lookup,
             text: steps(|_| (), |_| ())?,
             special: steps(|_| (), |step| set(step, "Metaspace", "prepend_scheme", |scheme| scheme == "first", json!("never")))?,
             continuation: steps(
@@ -69,7 +83,11 @@ impl Pipeline {
         if let Some(splitter) = &steps.splitter {
             splitter.pre_tokenize(&mut split).map_err(failed)?;
         }
-        tokenizer.get_model().tokenize_in_pretokenized(&mut split, None).map_err(failed)?;
+        match &self.lookup {
+            Lookup::Ranks(ranks) => split.tokenize(|part| Ok(ranks.tokens(part.get()))),
+            Lookup::Library | Lookup::Strict(_) => tokenizer.get_model().tokenize_in_pretokenized(&mut split, None),
+        }
+        .map_err(failed)?;
         let encoding = split.into_encoding(None, 0, OffsetType::Byte).map_err(failed)?;
         let mut encoded = Encoded::default();
         for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
@@ -77,9 +95,26 @@ impl Pipeline {
             let span = text.floor_char_boundary(*start)..text.ceil_char_boundary(*end);
             encoded.push(*id, (!span.is_empty()).then_some(span));
         }
-        cover_gaps(text, &mut encoded.spans);
+        match self.lookup {
+            Lookup::Strict(parts) => refuse_gaps(text, &encoded.spans, parts)?,
+            Lookup::Library | Lookup::Ranks(_) => cover_gaps(text, &mut encoded.spans),
+        }
         Ok(encoded)
     }
+}
+
+/// The first character between the spans that is no blank is an error.
+fn refuse_gaps(text: &str, spans: &[Option<Range<usize>>], parts: &str) -> Result<()> {
+    let mut covered = 0;
+    for span in spans.iter().flatten().cloned().chain(std::iter::once(text.len()..text.len())) {
+        let gap = &text[covered..span.start];
+        if let Some(at) = gap.find(|c: char| !c.is_whitespace()) {
+            let what: String = gap[at..].chars().take(1).collect();
+            return Err(Error::request(format!("`{what}`, at byte {} of the text, is not {parts}", covered + at)));
+        }
+        covered = span.end;
+    }
+    Ok(())
 }
 
 /// A normaliser may compose characters (`e` and an accent) or drop them (the accent), and the library then points to the first one only.

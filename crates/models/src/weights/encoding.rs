@@ -7,7 +7,7 @@ use super::quant;
 
 /// How a tensor's numbers are stored. Blocks run along the last axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     F32,
     F16,
     Bf16,

@@ -8,13 +8,14 @@
 
 mod archive;
 pub(super) mod legacy;
-mod pickle;
+pub(crate) mod pickle;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
 use pellucid_core::{Error, Result};
+use serde_json::Value as Json;
 
 use self::pickle::{Heap, Tensor, Value};
 use super::encoding::Encoding;
@@ -46,6 +47,36 @@ fn read(path: &Path, bytes: Bytes) -> Result<TensorFile> {
     Ok(file)
 }
 
+/// The `config` that a checkpoint carries beside its tensors, if it does: numbers, text, truth values and nothing, by name.
+///
+/// # Errors
+/// The file cannot be read, is no checkpoint, or the `config` holds something else.
+pub fn config(path: &Path) -> Result<Option<serde_json::Map<String, Json>>> {
+    config_in(&mapped::map(path)?).map_err(|problem| Error::format(path, problem))
+}
+
+fn config_in(bytes: &[u8]) -> Result<Option<serde_json::Map<String, Json>>, String> {
+    let Checkpoint { heap, top, .. } = checkpoint(bytes)?;
+    let Value::Dict(top) = top else { return Ok(None) };
+    let Some((_, config)) = heap.dict(top).iter().rev().find(|(key, _)| *key == Value::Text("config")) else { return Ok(None) };
+    let Value::Dict(config) = *config else { return Err(format!("has a `config` that is {}, not a dictionary", config.kind())) };
+    let plain = |&(key, value): &(Value<'_>, Value<'_>)| {
+        let Value::Text(key) = key else { return Err(format!("has a key in its `config` that is {}, not text", key.kind())) };
+        let value = match value {
+            Value::None => Json::Null,
+            Value::Bool(x) => x.into(),
+            Value::Int(x) => x.into(),
+            Value::Float(x) => x.into(),
+            Value::Text(x) => x.into(),
+            other => {
+                return Err(format!("has `{key}` in its `config`, which is {}; numbers, text and truth values are read", other.kind()));
+            }
+        };
+        Ok((key.to_owned(), value))
+    };
+    heap.dict(config).iter().map(plain).collect::<Result<_, _>>().map(Some)
+}
+
 /// A pickle and where the storages that it names lie, all inside the file.
 struct Checkpoint<'a> {
     heap: Heap<'a>,
@@ -62,8 +93,12 @@ struct Placed {
     strides: Option<Vec<usize>>,
 }
 
+fn checkpoint(bytes: &[u8]) -> Result<Checkpoint<'_>, String> {
+    if bytes.starts_with(legacy::MAGIC) { legacy::read(bytes) } else { archive::read(bytes) }
+}
+
 fn tensors(bytes: &[u8]) -> Result<Vec<Placed>, String> {
-    let checkpoint = if bytes.starts_with(legacy::MAGIC) { legacy::read(bytes)? } else { archive::read(bytes)? };
+    let checkpoint = checkpoint(bytes)?;
     let named = find(&checkpoint.heap, checkpoint.top)?;
     named.into_iter().map(|(name, tensor)| place(&checkpoint, name, tensor).map_err(|what| format!("tensor `{name}` {what}"))).collect()
 }

@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use pellucid_core::{
-    Control, Engine, Result, Symbol,
+    Control, Engine, Input, Result, Symbol,
     walk::up::{Ask, Document, Readout},
 };
 use pellucid_models::{Loaded, open, source::Located};
@@ -110,9 +109,9 @@ pub(crate) fn logits(path: &Path) -> Vec<f64> {
 
 pub(crate) fn try_logits(path: &Path) -> Result<Vec<f64>> {
     let loaded = opened(path)?;
-    let symbols: Arc<[Symbol]> = (0..12).map(|i| Symbol::Token((i * 37 + 5) % 128)).collect();
+    let input: Input = (0..12).map(|i| Symbol::Token((i * 37 + 5) % 128)).collect();
     let asks = (0..12).map(|position| Ask { position, tokens: vec![] }).collect();
-    let document = Document { symbols, control: Control::none(), asks };
+    let document = Document { input, control: Control::none(), asks };
     let up = Engine::new(&loaded.model).up(&[document], &[], Readout { logits: true, ..Readout::default() })?;
     let logits: Vec<f64> = up.documents[0].iter().flat_map(|a| a.logits.iter().copied()).collect();
     assert!(logits.len() == 12 * 128 && logits.iter().all(|z| z.is_finite()));

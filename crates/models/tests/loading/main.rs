@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod config;
+mod encoders;
 mod forms;
 mod gguf;
 mod refusals;

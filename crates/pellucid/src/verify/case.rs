@@ -43,6 +43,9 @@ pub(super) struct Check {
     pub(super) output: String,
     #[serde(default)]
     pub(super) sign: Option<String>,
+    /// Where the published code departs from the right thing, in words.
+    #[serde(default)]
+    pub(super) reference_quirk: Option<String>,
     pub(super) expect: Expect,
     pub(super) tolerance: Tolerance,
 }

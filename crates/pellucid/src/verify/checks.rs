@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pellucid_core::{
-    Compute, Control, Engine, Error, FeaturePositions, Method, Mode, Part, Question, Result, Score, Symbol, Target,
+    Compute, Control, Engine, Error, FeaturePositions, Input, Method, Mode, Part, Question, Result, Score, Symbol, Target,
     candle::{DType, Tensor},
-    control_row, units,
+    control_row,
+    rules::Rules,
+    units,
     walk::{
         trace::Site,
         up::{Ask, Copy, Document, Readout},
@@ -25,11 +27,11 @@ pub(super) enum Got {
 
 /// Runs the checks of one case.
 pub(super) struct Runner<'c> {
-    case: &'c Case,
+    pub(super) case: &'c Case,
     loaded: Option<Loaded>,
 }
 
-fn unsupported<T>(what: impl std::fmt::Display) -> Result<T> {
+pub(super) fn unsupported<T>(what: impl std::fmt::Display) -> Result<T> {
     Err(Error::Unsupported(what.to_string()))
 }
 
@@ -57,6 +59,7 @@ impl<'c> Runner<'c> {
             }
             ("logits", _) => self.logits(check)?,
             ("hidden", _) => self.traced(check, Site::Residual { index: whole(&check.site["index"])? })?,
+            ("attention-gradient", _) => self.signal_at_pattern(check, Rules::GRADIENT, whole(&check.site["layer"])?)?,
             ("attention", _) => self.traced(check, Site::Pattern { layer: whole(&check.site["layer"])? })?,
             ("controlled-logits", _) if check.inputs.contains_key("factors") => self.controlled_logits(check)?,
             ("controlled-logits", _) if check.inputs.contains_key("generated_ids") => self.step_logits(check)?,
@@ -64,14 +67,23 @@ impl<'c> Runner<'c> {
             ("similarity-matrix", Some("atman")) => self.similarity(check)?,
             ("control-factors", Some("atman")) => self.control_factors(check)?,
             ("attribution", Some("atman")) => self.atman(check)?,
+            (_, Some(method @ ("attention" | "attention-rollout" | "attention-gradcam" | "chefer" | "lrp"))) => {
+                self.relevance(check, method)?
+            }
+            ("attribution", Some(method @ ("saliency" | "input-x-gradient" | "integrated-gradients"))) => self.gradient(check, method)?,
+            ("attribution", Some(method @ ("attn-lrp" | "cp-lrp"))) => self.changed_gradient(check, method)?,
+            ("attribution", Some("blank-out")) => self.blank_out(check)?,
             ("attribution", Some("feature-ablation")) => self.feature_ablation(check)?,
+            (_, Some(method @ ("alti" | "vector-norms" | "alti-logit" | "decompx" | "ifr" | "flash-trace"))) => {
+                self.mixing(check, method)?
+            }
             (kind, None) => return unsupported(format!("kind {kind}")),
             (kind, Some(method)) => return unsupported(format!("{method} ({kind})")),
         };
         Ok(Got::Numbers(got))
     }
 
-    fn engine(&self, check: &Check) -> Result<Engine<'_>> {
+    pub(super) fn engine(&self, check: &Check) -> Result<Engine<'_>> {
         let Some(loaded) = &self.loaded else { return unsupported("a check of this kind without a model") };
         let mut engine = Engine::new(&loaded.model);
         engine.compute = match check.dtype.as_str() {
@@ -86,7 +98,7 @@ impl<'c> Runner<'c> {
     }
 
     /// Prefix embeddings, then prompt ids (or input ids).
-    fn prompt(&self, check: &Check) -> Result<Vec<Symbol>> {
+    pub(super) fn prompt(&self, check: &Check) -> Result<Vec<Symbol>> {
         let mut symbols = Vec::new();
         if let Some(prefix) = self.case.input(check, "prefix_embeds")? {
             let width = prefix.shape.last().copied().unwrap_or(1);
@@ -99,6 +111,18 @@ impl<'c> Runner<'c> {
         Ok(symbols)
     }
 
+    /// Everything the model reads.
+    pub(super) fn input(&self, check: &Check) -> Result<Input> {
+        let types = self.ids(check, "token_type_ids")?;
+        Ok(Input { types: types.into(), ..self.whole_input(check)?.into() })
+    }
+
+    /// What keeps pads out of sight: keys that an attention mask leaves out are removed.
+    pub(super) fn mask(&self, check: &Check) -> Result<Control> {
+        let mask = self.case.input(check, "attention_mask")?.unwrap_or_default().values;
+        Control::new(Mode::LogAdditive, mask.iter().enumerate().filter(|(_, m)| **m == 0.0).map(|(p, _)| (p, 0.0)), None)
+    }
+
     /// Prompt and target without its last token.
     fn whole_input(&self, check: &Check) -> Result<Vec<Symbol>> {
         let mut symbols = self.prompt(check)?;
@@ -109,10 +133,12 @@ impl<'c> Runner<'c> {
 
     /// Logits of every position, or of the last one where the output has no axis for them.
     fn logits(&self, check: &Check) -> Result<Array> {
-        let symbols = self.whole_input(check)?;
-        let first = if check.output.starts_with("[vocabulary]") { symbols.len() - 1 } else { 0 };
-        let asks = (first..symbols.len()).map(|position| Ask { position, tokens: Vec::new() }).collect();
-        let document = Document { symbols: symbols.into(), control: Control::none(), asks };
+        let input = self.input(check)?;
+        let pooled = self.engine(check)?.model.description().outputs.pooling().is_some();
+        let first = if check.output.starts_with("[vocabulary]") { input.len() - 1 } else { 0 };
+        let last = if pooled { 1 } else { input.len() };
+        let asks = (first..last).map(|position| Ask { position, tokens: Vec::new() }).collect();
+        let document = Document { input, control: self.mask(check)?, asks };
         let up = self.engine(check)?.up(&[document], &[], Readout { logits: true, ..Readout::default() })?;
         Ok(Array::rows(up.documents[0].iter().map(|a| a.logits.clone()).collect()))
     }
@@ -125,7 +151,7 @@ impl<'c> Runner<'c> {
             }
             Ok(())
         };
-        self.engine(check)?.trace(&self.whole_input(check)?, &Control::none(), &mut keep)?;
+        self.engine(check)?.trace(&self.input(check)?, &self.mask(check)?, &mut keep)?;
         found.ok_or_else(|| self.case.wrong(check, &format!("{wanted:?} is not a site of this model")))
     }
 
@@ -138,10 +164,10 @@ impl<'c> Runner<'c> {
         let layers = layers(&check.params)?;
         let copy = |row: &[f64]| -> Result<Copy> {
             let control = Control::new(mode(&check.params)?, row.iter().copied().enumerate(), layers.as_deref())?;
-            Ok(Copy { document: 0, symbols: None, control, asks: asks.clone() })
+            Ok(Copy { document: 0, input: None, control, asks: asks.clone() })
         };
         let copies = factors.values.chunks(keys).map(copy).collect::<Result<Vec<_>>>()?;
-        let document = Document { symbols: symbols.into(), control: Control::none(), asks: Vec::new() };
+        let document = Document { input: symbols.into(), control: Control::none(), asks: Vec::new() };
         let up = self.engine(check)?.up(&[document], &copies, Readout { logits: true, ..Readout::default() })?;
         let vocabulary = up.copies[0][0].logits.len();
         let values = up.copies.iter().flatten().flat_map(|a| a.logits.iter().copied()).collect();
@@ -208,7 +234,7 @@ impl<'c> Runner<'c> {
     }
 
     fn control_factors(&self, check: &Check) -> Result<Array> {
-        let (atman, symbols) = (atman(check)?, self.whole_input(check)?);
+        let (atman, symbols) = (atman(check)?, Input::from(self.whole_input(check)?));
         let directions = atman.directions(&self.engine(check)?, &symbols)?;
         let row = |positions: &Json| -> Result<Vec<f64>> {
             let positions: Vec<_> = list(positions)?.into_iter().map(|p| (p, 1.0)).collect();
@@ -233,8 +259,9 @@ impl<'c> Runner<'c> {
             other => return unsupported(format!("score {other:?}")),
         };
         let temperature = params["temperature"].as_f64().unwrap_or(1.0);
-        let target = Target { tokens: self.ids(check, "target_ids")?, contrast: None, score, temperature };
-        let outcome = atman(check)?.attribute(&self.engine(check)?, &Question { prompt, features, target })?;
+        let target = Target { tokens: self.ids(check, "target_ids")?, score, temperature, ..Target::default() };
+        let outcome =
+            atman(check)?.attribute(&self.engine(check)?, &Question { prompt: prompt.into(), features, target, ..Question::default() })?;
         let square = params["square"].as_bool().unwrap_or(false);
         let each = |s: f64| if square { s * s } else { s };
         Ok(Array::rows(outcome.per_target_token.into_iter().map(|r| r.into_iter().map(each).collect()).collect()))
@@ -242,7 +269,7 @@ impl<'c> Runner<'c> {
 
     /// Expected are rows of positions, `[position]`, or of positions and target tokens, `[position, target token]`.
     fn feature_ablation(&self, check: &Check) -> Result<Array> {
-        let (prompt, params) = (self.prompt(check)?, &check.params);
+        let params = &check.params;
         let replace = match (params["replace"]["kind"].as_str(), params["replace"]["what"].as_str()) {
             (Some("zero"), Some("word-embedding")) => Replace::Zero,
             (Some("token"), Some("word-embedding" | "token-id")) => Replace::Token(whole(&params["replace"]["id"])? as u32),
@@ -253,26 +280,14 @@ impl<'c> Runner<'c> {
             Some("groups-of-3") => 3,
             other => return unsupported(format!("features {other:?}")),
         };
-        let score = match check.target["score"].as_str() {
-            Some("logit") => Score::Logit,
-            Some("log-probability") => Score::LogProbability,
-            Some("probability") => Score::Probability,
-            other => return unsupported(format!("feature-ablation of {other:?}")),
-        };
-        let tokens: Vec<u32> = list(&check.target["tokens"])?.into_iter().map(|t| t as u32).collect();
-        let rows = list(&check.target["rows"])?;
-        if rows.iter().enumerate().any(|(t, row)| *row != prompt.len() - 1 + t) {
-            return unsupported(format!("a target elsewhere than after the prompt: {}", check.target));
-        }
-        let n = prompt.len() + tokens.len() - 1;
+        let mut question = self.question(check)?;
+        let (n, prompt, target_tokens) = (question.features.len(), question.prompt.len(), question.target.tokens.len());
         let feature = |first: usize| {
-            let part = if first < prompt.len() { Part::Prompt } else { Part::Target };
+            let part = if first < prompt { Part::Prompt } else { Part::Target };
             FeaturePositions { part, positions: (first..n.min(first + group)).map(|p| (p, 1.0)).collect() }
         };
-        let features = (0..n).step_by(group).map(feature).collect();
-        let target_tokens = tokens.len();
-        let target = Target { tokens, contrast: None, score, temperature: 1.0 };
-        let outcome = Occlusion { replace }.attribute(&self.engine(check)?, &Question { prompt, features, target })?;
+        question.features = (0..n).step_by(group).map(feature).collect();
+        let outcome = Occlusion { replace }.attribute(&self.engine(check)?, &question)?;
         let absolute = params["absolute"].as_bool().unwrap_or(false);
         let each = |s: &f64| if absolute { s.abs() } else { *s };
         let mut scores: Vec<Vec<f64>> = (0..n).map(|p| outcome.per_target_token[p / group].iter().map(each).collect()).collect();
@@ -310,10 +325,10 @@ fn layers(params: &Json) -> Result<Option<Vec<usize>>> {
     if params["layers"].is_null() { Ok(None) } else { list(&params["layers"]).map(Some) }
 }
 
-fn whole(value: &Json) -> Result<usize> {
+pub(super) fn whole(value: &Json) -> Result<usize> {
     value.as_u64().map(|n| n as usize).ok_or_else(|| Error::request(format!("{value} is not a whole number")))
 }
 
-fn list(value: &Json) -> Result<Vec<usize>> {
+pub(super) fn list(value: &Json) -> Result<Vec<usize>> {
     value.as_array().ok_or_else(|| Error::request(format!("{value} is not a list")))?.iter().map(whole).collect()
 }

@@ -4,6 +4,10 @@
 
 mod case;
 mod checks;
+mod down;
+mod gradients;
+mod mixing;
+mod relevance;
 
 use std::path::Path;
 

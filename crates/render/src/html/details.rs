@@ -1,18 +1,20 @@
 //! The small print: how to read the page, which model, which parameters, what it cost.
 
-use pellucid_core::TargetToken;
+use pellucid_core::{Sign, TargetKind, TargetToken};
 
 use super::{MAX_TARGETS, escape, minus, put};
 use crate::describe;
 use crate::view::View;
 
-const READING: &str = "Blue with a solid line speaks for the target: suppressing it makes the target less likely. Red with a dotted line speaks against it. \
-    Colour is relative to the largest magnitude shown; hover for values. Words and sentences carry the sum of their tokens’ scores, \
+const SIGNED: &str = "Blue with a solid line speaks for the target, red with a dotted line against it.";
+const UNSIGNED: &str = "The deeper the violet, the more a word counts for the target; whether for or against it, these scores do not say.";
+const READING: &str = "Colour is relative to the largest magnitude shown; hover for values. Words and sentences carry the sum of their tokens’ scores, \
     and so does a character that several tokens share.";
 
 pub(super) fn details(view: &View<'_>) -> String {
     let a = view.a;
-    let mut out = format!("<details><summary>How to read this, and how it was made</summary>\n<p>{READING}</p>\n");
+    let colours = if view.sign() == Sign::Signed { SIGNED } else { UNSIGNED };
+    let mut out = format!("<details><summary>How to read this, and how it was made</summary>\n<p>{colours} {READING}</p>\n");
     let mut rows = vec![
         ("model".to_owned(), a.model.id.clone()),
         ("architecture".into(), a.model.architecture.clone()),
@@ -32,9 +34,15 @@ pub(super) fn details(view: &View<'_>) -> String {
     rows.push(("explained".into(), format!("{} ({})", a.target.score, a.target.origin)));
     table(&mut out, "Method", &rows);
 
-    tokens(&mut out, "Target tokens", &a.target.tokens);
+    let of = |what: &str| match a.target.kind {
+        TargetKind::Continuation => format!("{what} tokens"),
+        TargetKind::Class => format!("{what} class"),
+        TargetKind::MaskedToken => format!("{what} at the mask"),
+        TargetKind::Similarity => format!("{what} similarity"),
+    };
+    tokens(&mut out, &of("Target"), &a.target.tokens);
     if let Some(contrast) = &a.target.contrast {
-        tokens(&mut out, "Contrast tokens", &contrast.tokens);
+        tokens(&mut out, &of("Contrast"), &contrast.tokens);
     }
 
     let c = &a.cost;

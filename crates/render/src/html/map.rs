@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pellucid_core::{Feature, Part, Result};
+use pellucid_core::{Feature, Part, Result, Sign};
 
 use super::{escape, minus, put};
 use crate::aggregate::Level;
@@ -14,10 +14,20 @@ use crate::view::View;
 /// Columns of a unit's text in the table.
 const LABEL: usize = 72;
 
+/// How scores become colours and numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale {
+    /// What is drawn as nothing.
+    pub(crate) low: f64,
+    /// What is drawn as strongest.
+    pub(crate) max: f64,
+    pub(crate) numbers: Numbers,
+}
+
 /// The inside of a level's section.
 pub(super) fn section(choices: &[View<'_>], level: Level, top: usize) -> Result<String> {
     let sections = sections(choices[0].a, level)?;
-    let scales: Vec<(f64, Numbers)> = choices.iter().map(|c| scale(c, &sections, level)).collect();
+    let scales: Vec<Scale> = choices.iter().map(|c| scale(c, &sections, level)).collect();
     let mut out = String::new();
     for section in &sections {
         if section.part == Part::Target {
@@ -27,24 +37,24 @@ pub(super) fn section(choices: &[View<'_>], level: Level, top: usize) -> Result<
         section.runs.iter().for_each(|r| run(&mut out, r, choices, &scales));
         out.push_str("</div>\n");
     }
-    for (i, (choice, &(max, numbers))) in choices.iter().zip(&scales).enumerate() {
+    for (i, (choice, &Scale { max, numbers, .. })) in choices.iter().zip(&scales).enumerate() {
         put(&mut out, format_args!("<div class=\"tt tt{i}\">\n"));
-        legend(&mut out, max, numbers);
+        legend(&mut out, max, numbers, choice.sign());
         tables(&mut out, choice, rows(choice, &sections, level), (max, numbers), top);
         out.push_str("</div>\n");
     }
     Ok(out)
 }
 
-fn scale(view: &View<'_>, sections: &[Section], level: Level) -> (f64, Numbers) {
+fn scale(view: &View<'_>, sections: &[Section], level: Level) -> Scale {
     let max = match level {
         Level::Unit => view.max(sections),
         _ => rows(view, sections, level).iter().fold(0.0, |max, (_, v)| v.abs().max(max)),
     };
-    (max, Numbers::up_to(max))
+    Scale { low: 0.0, max, numbers: Numbers::up_to(max) }
 }
 
-fn run(out: &mut String, run: &Run, choices: &[View<'_>], scales: &[(f64, Numbers)]) {
+pub(crate) fn run(out: &mut String, run: &Run, choices: &[View<'_>], scales: &[Scale]) {
     let kind = match run.kind {
         Kind::Text => "",
         Kind::Chip => " chip",
@@ -59,9 +69,9 @@ fn run(out: &mut String, run: &Run, choices: &[View<'_>], scales: &[(f64, Number
     }
     let breaks = if run.text.trim().is_empty() && run.text.contains('\n') { " br" } else { "" };
     put(out, format_args!("<span class=\"u{kind}{breaks}\" style=\""));
-    for (i, (choice, &(max, numbers))) in choices.iter().zip(scales).enumerate() {
+    for (i, (choice, &Scale { low, max, numbers })) in choices.iter().zip(scales).enumerate() {
         if let Some(score) = choice.sum(&run.features) {
-            put(out, format_args!("--v{i}:{:.3};--s{i}:'{}';", strength(score, max), minus(&numbers.signed(score))));
+            put(out, format_args!("--v{i}:{:.3};--s{i}:'{}';", strength(score - low, max - low), minus(&numbers.of(choice.sign(), score))));
         }
     }
     out.truncate(out.len() - usize::from(out.ends_with(';')));
@@ -82,9 +92,19 @@ fn rows<'a>(view: &View<'a>, sections: &'a [Section], level: Level) -> Vec<(Unit
     }
 }
 
-fn legend(out: &mut String, max: f64, numbers: Numbers) {
+fn legend(out: &mut String, max: f64, numbers: Numbers, sign: Sign) {
     if max == 0.0 {
         return out.push_str("<p class=\"note\">All scores are zero.</p>\n");
+    }
+    if sign == Sign::Unsigned {
+        let high = numbers.of(sign, max);
+        return put(
+            out,
+            format_args!(
+                "<p class=\"legend\"><span>counts little</span> <span class=\"num\">0</span> <i class=\"share\"></i> \
+                 <span class=\"num\">{high}</span> <span class=\"for\">much</span></p>\n"
+            ),
+        );
     }
     let (low, high) = (minus(&numbers.signed(-max)), numbers.signed(max));
     put(
@@ -101,7 +121,8 @@ fn tables(out: &mut String, view: &View<'_>, rows: Vec<(Unit<'_>, f64)>, (max, n
     supporting.sort_by(|a, b| b.1.total_cmp(&a.1));
     opposing.sort_by(|a, b| a.1.total_cmp(&b.1));
     out.push_str("<div class=\"tops\">\n");
-    for (class, name, rows) in [("for", "strongest for", supporting), ("against", "strongest against", opposing)] {
+    let first = if view.sign() == Sign::Signed { "strongest for" } else { "strongest" };
+    for (class, name, rows) in [("for", first, supporting), ("against", "strongest against", opposing)] {
         if rows.is_empty() || top == 0 {
             continue;
         }
@@ -119,7 +140,7 @@ fn tables(out: &mut String, view: &View<'_>, rows: Vec<(Unit<'_>, f64)>, (max, n
                 out,
                 format_args!(
                     "<tr><td class=\"num\">{}<td class=\"bar\"><i style=\"width:{share:.1}%\"></i><td><bdi>{}</bdi>\n",
-                    minus(&numbers.signed(*score)),
+                    minus(&numbers.of(view.sign(), *score)),
                     escape(&label(&text, LABEL))
                 ),
             );

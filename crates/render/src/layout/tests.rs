@@ -18,16 +18,23 @@ impl Chance {
 }
 
 fn attribution(text: &str, spans: &[Option<Span>], shown: Vec<Span>) -> Attribution {
-    let feature = |(i, span): (usize, &Option<Span>)| Feature { part: Part::Prompt, text: format!("{i}"), span: *span, positions: vec![i] };
+    let feature = |(i, span): (usize, &Option<Span>)| Feature {
+        part: Part::Prompt,
+        text: format!("{i}"),
+        span: *span,
+        positions: vec![i],
+        special: false,
+    };
     Attribution {
         format: pellucid_core::FORMAT.into(),
         tool_version: String::new(),
         model: Default::default(),
-        input: InputRecord { text: Some(text.into()), shown, tokens: vec![Token::default(); spans.len()] },
+        input: InputRecord { text: Some(text.into()), shown, tokens: vec![Token::default(); spans.len()], ..Default::default() },
         target: TargetRecord::default(),
         method: MethodRecord { units: "token".into(), ..Default::default() },
         features: spans.iter().enumerate().map(feature).collect(),
         scores: Scores { combined: vec![1.0; spans.len()], per_target_token: vec![vec![]; spans.len()], per_contrast_token: None },
+        promises: Vec::new(),
         cost: Default::default(),
     }
 }

@@ -2,13 +2,15 @@
 
 use anstyle::{Ansi256Color, AnsiColor, Color, RgbColor, Style};
 
+use pellucid_core::Sign;
+
 use super::Cell;
 use crate::scale::{DARK, LIGHT, Palette, Rgb, level};
 use crate::{ColourDepth, Options, Theme};
 
 /// What a piece of text is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Plain,
     /// Headings.
     Strong,
@@ -23,25 +25,26 @@ pub(super) enum Tone {
     OpposingBar,
 }
 
-pub(super) struct Paint {
-    pub(super) depth: ColourDepth,
+pub(crate) struct Paint {
+    pub(crate) depth: ColourDepth,
     light: bool,
-    palette: &'static Palette,
+    palette: Palette,
+    sign: Sign,
 }
 
 impl Paint {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, sign: Sign) -> Self {
         let light = options.theme == Theme::Light;
-        Paint { depth: options.colour, light, palette: if light { &LIGHT } else { &DARK } }
+        Paint { depth: options.colour, light, palette: if light { LIGHT } else { DARK }.of(sign), sign }
     }
 
-    pub(super) fn text(&self, tone: Tone, text: &str) -> String {
+    pub(crate) fn text(&self, tone: Tone, text: &str) -> String {
         let style = self.style(tone);
         format!("{}{text}{}", style.render(), style.render_reset())
     }
 
     /// Neighbours of one tone share their escape sequences; a line never leaves a colour on.
-    pub(super) fn line(&self, cells: &[Cell]) -> String {
+    pub(crate) fn line(&self, cells: &[Cell]) -> String {
         cells
             .chunk_by(|a, b| a.look == b.look)
             .map(|c| self.text(c[0].look, &c.iter().map(|c| c.text.as_str()).collect::<String>()))
@@ -71,6 +74,7 @@ impl Paint {
             return Style::new();
         }
         let (ink, fill) = match self.depth {
+            ColourDepth::Ansi16 if self.sign == Sign::Unsigned => sixteen_shares(steps),
             ColourDepth::Ansi16 => sixteen(steps),
             ColourDepth::Ansi256 => self.cube(strength),
             _ => (rgb(self.palette.ink), self.palette.fill(strength).map(rgb)),
@@ -84,13 +88,17 @@ impl Paint {
         let (ramps, ink) = if self.light { (LIGHT_CUBE, 16) } else { (DARK_CUBE, 231) };
         let step = ((strength.abs() * 5.0) as usize).min(4);
         let colour = |i: u8| Color::Ansi256(Ansi256Color(i));
-        (colour(ink), Some(colour(ramps[usize::from(strength < 0.0)][step])))
+        let ramp = if self.sign == Sign::Unsigned { 2 } else { usize::from(strength < 0.0) };
+        (colour(ink), Some(colour(ramps[ramp][step])))
     }
 
     /// Bars stand on the terminal's own background: the middle of both themes' colours shows on either.
     fn bar(&self, sign: f64) -> Color {
         let middle = if sign > 0.0 { Rgb(0x3f, 0x86, 0xd8) } else { Rgb(0xd6, 0x62, 0x48) };
         match self.depth {
+            ColourDepth::Ansi16 if self.sign == Sign::Unsigned => Color::Ansi(AnsiColor::Magenta),
+            ColourDepth::Ansi256 if self.sign == Sign::Unsigned => Color::Ansi256(Ansi256Color(134)),
+            _ if self.sign == Sign::Unsigned => rgb(Rgb(0x93, 0x6c, 0xd2)),
             ColourDepth::Ansi16 => Color::Ansi(if sign > 0.0 { AnsiColor::Blue } else { AnsiColor::Red }),
             ColourDepth::Ansi256 => Color::Ansi256(Ansi256Color(if sign > 0.0 { 68 } else { 167 })),
             _ => rgb(middle),
@@ -98,9 +106,9 @@ impl Paint {
     }
 }
 
-/// Supporting and opposing, from slight to strong. Indices of the 6×6×6 cube, whose steps are 0, 95, 135, 175, 215, 255.
-const LIGHT_CUBE: [[u8; 5]; 2] = [[189, 153, 117, 111, 75], [224, 217, 216, 210, 209]];
-const DARK_CUBE: [[u8; 5]; 2] = [[17, 18, 19, 25, 26], [52, 52, 88, 88, 124]];
+/// Supporting, opposing and without a sign, from slight to strong. Indices of the 6×6×6 cube, whose steps are 0, 95, 135, 175, 215, 255.
+const LIGHT_CUBE: [[u8; 5]; 3] = [[189, 153, 117, 111, 75], [224, 217, 216, 210, 209], [189, 183, 182, 177, 141]];
+const DARK_CUBE: [[u8; 5]; 3] = [[17, 18, 19, 25, 26], [52, 52, 88, 88, 124], [53, 54, 55, 91, 92]];
 
 /// Ink and background out of the sixteen.
 fn sixteen(level: i32) -> (Color, Option<Color>) {
@@ -116,12 +124,23 @@ fn sixteen(level: i32) -> (Color, Option<Color>) {
     (Color::Ansi(ink), fill.map(Color::Ansi))
 }
 
+/// The same for scores without a sign.
+fn sixteen_shares(level: i32) -> (Color, Option<Color>) {
+    use AnsiColor::{Black, BrightMagenta, BrightWhite, Magenta};
+    let (ink, fill) = match level {
+        3.. => (BrightWhite, Some(Magenta)),
+        2 => (Black, Some(BrightMagenta)),
+        ..2 => (BrightMagenta, None),
+    };
+    (Color::Ansi(ink), fill.map(Color::Ansi))
+}
+
 fn rgb(Rgb(r, g, b): Rgb) -> Color {
     Color::Rgb(RgbColor(r, g, b))
 }
 
 /// A bar by eighths of a column; what opposes is hatched, so that the sign is seen without colour. Never empty unless the strength is 0.
-pub(super) fn bar(strength: f64, columns: usize) -> String {
+pub(crate) fn bar(strength: f64, columns: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let length = strength.abs() * columns as f64;
     if strength < 0.0 {

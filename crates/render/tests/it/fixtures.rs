@@ -18,6 +18,10 @@ pub(crate) fn all() -> Vec<(&'static str, Attribution)> {
         ("many", many()),
         ("long_units", long_units()),
         ("white_space", white_space()),
+        ("class", class()),
+        ("masked", masked()),
+        ("similarity", similarity()),
+        ("unsigned", unsigned()),
     ]
 }
 
@@ -26,13 +30,18 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
     let text: String = pieces.iter().map(|p| p.0).collect();
     let mut at = 0;
     let spans: Vec<Span> = pieces.iter().map(|(p, _)| next(&mut at, p)).collect();
-    let tokens =
-        pieces.iter().zip(&spans).enumerate().map(|(i, ((p, _), s))| Token { id: 100 + i as u32, text: p.to_string(), span: Some(*s) });
+    let tokens = pieces.iter().zip(&spans).enumerate().map(|(i, ((p, _), s))| Token {
+        id: 100 + i as u32,
+        text: p.to_string(),
+        span: Some(*s),
+        ..Token::default()
+    });
     let features = pieces.iter().zip(&spans).enumerate().map(|(i, ((p, _), s))| Feature {
         part: Part::Prompt,
         text: p.trim().to_owned(),
         span: Some(*s),
         positions: vec![i],
+        special: false,
     });
     let n = target.len() as f64;
     Attribution {
@@ -45,7 +54,7 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
             dtype: "f32".into(),
             device: "cpu".into(),
         },
-        input: InputRecord { text: Some(text), shown: vec![], tokens: tokens.collect() },
+        input: InputRecord { text: Some(text), tokens: tokens.collect(), ..InputRecord::default() },
         target: target_record(target, pieces.len()),
         method: MethodRecord {
             id: "atman".into(),
@@ -53,6 +62,7 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
             seed: None,
             postprocessing: "none".into(),
             units: "token".into(),
+            sign: Sign::Signed,
         },
         features: features.collect(),
         scores: Scores {
@@ -61,6 +71,7 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
             per_target_token: pieces.iter().map(|p| shares(p.1, target.len()).map(Some).collect()).collect(),
             per_contrast_token: None,
         },
+        promises: vec![],
         cost: CostRecord {
             wall_ms: 412.5,
             forwards: pieces.len() + 1,
@@ -103,6 +114,7 @@ fn target_tokens(tokens: &[(&str, f64)], first: usize) -> Vec<TargetToken> {
 fn target_record(tokens: &[(&str, f64)], first: usize) -> TargetRecord {
     TargetRecord {
         text: Some(tokens.iter().map(|t| t.0).collect()),
+        kind: TargetKind::Continuation,
         origin: "given".into(),
         score: "log-probability".into(),
         tokens: target_tokens(tokens, first),
@@ -119,6 +131,66 @@ pub(crate) fn contrast() -> Attribution {
     a.target.contrast = Some(ContrastRecord { text: Some(" London".into()), tokens: target_tokens(&[(" London", 0.0123)], 5) });
     a.scores.per_contrast_token = Some(vec![vec![Some(0.25)]; 5]);
     a.scores.combined = vec![0.06, 0.4, -0.69, 5.855, -2.12];
+    a
+}
+
+/// Every field there is.
+pub(crate) fn whole() -> Attribution {
+    let mut a = contrast();
+    a.input.second = Some(Span { start: 4, end: 24 });
+    a.input.tokens[4].kind = 1;
+    a.features[0].special = true;
+    a.target.kind = TargetKind::Class;
+    a.promises = vec![Promise { name: "conservation".into(), target_token: 0, expected: 7.25, got: 7.25 }];
+    a
+}
+
+/// A class set against another, with the tokens that the model was given beside the text's own.
+pub(crate) fn class() -> Attribution {
+    let mut a = tokens(&[("ignore", 2.5), (" all", 0.5), (" rules", 1.0), (" .", -1.5)], &[("injection", 0.97)]);
+    for (at, name, score) in [(0, "[CLS]", 0.25), (5, "[SEP]", -0.75)] {
+        a.input.tokens.insert(at, Token { id: 1, text: name.into(), ..Token::default() });
+        a.features.insert(at, Feature { part: Part::Prompt, text: name.into(), special: true, ..Feature::default() });
+        a.scores.combined.insert(at, score);
+        a.scores.per_target_token.insert(at, vec![Some(score)]);
+    }
+    a.features.iter_mut().enumerate().for_each(|(i, f)| f.positions = vec![i]);
+    a.target.kind = TargetKind::Class;
+    a.target.origin = "predicted".into();
+    (a.target.tokens[0].id, a.target.tokens[0].position, a.target.tokens[0].span) = (1, 0, None);
+    let safe = TargetToken { id: 0, span: None, position: 0, ..target_tokens(&[("safe", 0.03)], 0)[0].clone() };
+    a.target.contrast = Some(ContrastRecord { text: Some("safe".into()), tokens: vec![safe] });
+    a.scores.per_contrast_token = Some(vec![vec![Some(0.0)]; 6]);
+    a
+}
+
+pub(crate) fn masked() -> Attribution {
+    let mut a = tokens(&[("paris", 3.0), (" is", 0.1), (" in", 0.2), (" [MASK]", -0.3), (".", 0.0)], &[("france", 0.41)]);
+    a.target.kind = TargetKind::MaskedToken;
+    a.target.tokens[0].position = 3;
+    a.features[3].special = true;
+    a
+}
+
+/// Two target texts are compared with; the text itself has two lines.
+pub(crate) fn similarity() -> Attribution {
+    let mut a = tokens(&[("A", -0.02), (" cat", 0.21), (" sleeps", 0.12), (".", 0.0)], &[("cosine", 1.0)]);
+    a.target.kind = TargetKind::Similarity;
+    a.target.text = Some("The kitten naps.".into());
+    a.target.score = "logit".into();
+    (a.target.tokens[0].logit, a.target.tokens[0].position, a.target.tokens[0].span) = (0.6543, 0, None);
+    a
+}
+
+/// Scores without a sign, and promises, one of them broken.
+pub(crate) fn unsigned() -> Attribution {
+    let mut a = tokens(&[("Why", 0.05), (" is", 0.01), (" the", 0.2), (" sky", 0.64), ("?", 0.1)], &[(" Light", 0.3), (" scatters", 0.6)]);
+    a.scores.per_target_token = a.scores.combined.iter().map(|s| vec![Some(s * 0.25), Some(s * 0.75)]).collect();
+    a.method.id = "rollout".into();
+    a.method.sign = Sign::Unsigned;
+    let promise = |name: &str, t, expected, got| Promise { name: name.into(), target_token: t, expected, got };
+    a.promises =
+        vec![promise("conservation", 0, 9.13701, 9.13703), promise("conservation", 1, -3.0, -2.5), promise("completeness", 0, 1.5, 1.5)];
     a
 }
 
@@ -142,7 +214,13 @@ pub(crate) fn several_targets() -> Attribution {
     );
     // Earlier target tokens are features of the later ones.
     for (i, (text, start, end)) in [("Isaac", 0, 6), ("Newton", 6, 13), (",", 13, 14)].into_iter().enumerate() {
-        a.features.push(Feature { part: Part::Target, text: text.into(), span: Some(Span { start, end }), positions: vec![12 + i] });
+        a.features.push(Feature {
+            part: Part::Target,
+            text: text.into(),
+            span: Some(Span { start, end }),
+            positions: vec![12 + i],
+            special: false,
+        });
         a.scores.per_target_token.push((0..4).map(|t| (t > i).then_some(0.7 - i as f64)).collect());
         a.scores.combined.push((0.7 - i as f64) * (3 - i) as f64);
     }
@@ -205,7 +283,7 @@ pub(crate) fn scripts() -> Attribution {
     // A character whose bytes are spread over three tokens: all cover the same span.
     let (span, position) = (a.features[14].span, 14);
     for score in [0.7, -0.2] {
-        a.features.push(Feature { part: Part::Prompt, text: "🎉".into(), span, positions: vec![position] });
+        a.features.push(Feature { part: Part::Prompt, text: "🎉".into(), span, positions: vec![position], special: false });
         a.scores.combined.push(score);
         a.scores.per_target_token.push(vec![Some(score)]);
     }
@@ -274,9 +352,9 @@ pub(crate) fn white_space() -> Attribution {
     let mut a =
         tokens(&[("def", 1.0), ("\n\n", 0.8), ("\t", -0.9), ("  x", 0.4), ("   ", 0.6), ("= 1\t", -0.2), ("\n", 0.5)], &[("\n", 0.5)]);
     // A token that was added in front and is not in the text.
-    a.input.tokens.insert(0, Token { id: 1, text: "<s>".into(), span: None });
+    a.input.tokens.insert(0, Token { id: 1, text: "<s>".into(), ..Token::default() });
     a.features.iter_mut().for_each(|f| f.positions[0] += 1);
-    a.features.insert(0, Feature { part: Part::Prompt, text: "<s>".into(), span: None, positions: vec![0] });
+    a.features.insert(0, Feature { part: Part::Prompt, text: "<s>".into(), special: true, ..Feature::default() });
     a.scores.combined.insert(0, 0.3);
     a.scores.per_target_token.insert(0, vec![Some(0.3)]);
     a.target.tokens[0].position = 8;

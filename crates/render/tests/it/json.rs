@@ -64,7 +64,7 @@ fn objects(value: &Value, path: String, found: &mut Vec<String>) {
 #[test]
 fn the_schema_and_the_reader_agree_on_which_fields_there_are() {
     let schema = schema();
-    let whole = value(&fixtures::contrast());
+    let whole = value(&fixtures::whole());
     let mut paths = Vec::new();
     objects(&whole, String::new(), &mut paths);
     let paths: Vec<String> = paths.into_iter().filter(|p| !p.ends_with("/parameters")).collect();
@@ -97,6 +97,16 @@ fn the_schema_and_the_reader_agree_on_which_fields_there_are() {
 }
 
 #[test]
+fn files_of_the_first_version_are_read_as_they_were_meant() {
+    let mut old = value(&fixtures::contrast());
+    old["method"].as_object_mut().unwrap().remove("sign");
+    assert!(schema().is_valid(&old));
+    assert_eq!(parse(old.to_string().as_bytes()).unwrap(), fixtures::contrast());
+    let text = old.to_string();
+    assert!(!["\"kind\"", "\"special\"", "\"promises\"", "\"second\"", "\"type\""].iter().any(|new| text.contains(new)), "{text}");
+}
+
+#[test]
 fn broken_files_are_refused_by_name() {
     let broken: &[(&str, Value, &str)] = &[
         ("/format", json!("pellucid/2"), "format is \"pellucid/2\""),
@@ -111,7 +121,7 @@ fn broken_files_are_refused_by_name() {
     ];
     let schema = schema();
     for (path, wrong, says) in broken {
-        let mut file = value(&fixtures::contrast());
+        let mut file = value(&fixtures::whole());
         *file.pointer_mut(path).unwrap() = wrong.clone();
         assert!(!schema.is_valid(&file), "the schema allows {wrong} at {path}");
         let error = parse(file.to_string().as_bytes()).unwrap_err().to_string();
@@ -133,10 +143,12 @@ fn lengths_and_spans_that_disagree_are_refused_by_name() {
         ("/features/1/positions", json!([1, 6]), "features[1].positions has 6, prompt and target have 6 tokens"),
         ("/input/tokens/0/span", span(30, 31), "input.tokens[0].span is 30..31"),
         ("/input/text", json!(null), "there is no input.text"),
+        ("/input/second", span(4, 25), "input.second is 4..25"),
+        ("/promises", json!([{"name": "x", "target_token": 1, "expected": 0, "got": 0}]), "promises[0].target_token is 1"),
         ("/target/tokens/0/span", span(0, 7), "target.tokens[0].span is 0..7, target.text has 6 characters"),
     ];
     for (path, wrong, says) in broken {
-        let mut file = value(&fixtures::contrast());
+        let mut file = value(&fixtures::whole());
         *file.pointer_mut(path).unwrap() = wrong.clone();
         let error = parse(file.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains(says), "{path}: {error}");

@@ -1,5 +1,6 @@
 //! What people and machines see, form by form.
 
+mod compare;
 mod fixtures;
 mod json;
 mod pictures;

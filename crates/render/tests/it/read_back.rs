@@ -4,7 +4,7 @@
 pub(crate) fn terminal(page: &str) -> String {
     let plain = without_colours(page);
     let (_, body) = plain.split_once("\n\n").unwrap();
-    let ends = ["\n\n[+supports]", "\n\nopposes ", "\n\nall scores are zero", "\n\n█ supports"];
+    let ends = ["\n\n[+supports]", "\n\nopposes ", "\n\nall scores are zero", "\n\n█ supports", "\n\n[+counts]", "\n\ncounts little"];
     let end = ends.iter().filter_map(|e| body.rfind(e)).max().unwrap();
     let body = &body[..end];
     let kept = |l: &&str| *l != "earlier target tokens" && !is_bar(l);

@@ -103,7 +103,7 @@ fn attributions_without_features_or_text_draw_too() {
     let mut odd = fixtures::plain();
     // A span without characters, a feature without anything, a target feature without a target text.
     odd.features[0].span = Some(Span { start: 3, end: 3 });
-    odd.features[1] = Feature { part: Part::Target, text: String::new(), span: None, positions: vec![] };
+    odd.features[1] = Feature { part: Part::Target, ..Feature::default() };
     odd.target.text = None;
     odd.target.tokens[0].span = None;
     for a in [empty, bare, odd] {

@@ -25,11 +25,19 @@ fn the_terminal() {
     terminal("one_feature", &fixtures::one_feature());
     terminal("long_units", &fixtures::long_units());
     terminal("white_space", &fixtures::white_space());
+    terminal("class", &fixtures::class());
+    terminal("masked", &fixtures::masked());
+    terminal("similarity", &fixtures::similarity());
+    terminal("unsigned", &fixtures::unsigned());
 }
 
 #[test]
 fn the_terminal_with_fewer_colours_and_for_one_target_token() {
     let a = fixtures::several_targets();
+    for (name, colour) in [("unsigned_ansi16", ColourDepth::Ansi16), ("unsigned_ansi256", ColourDepth::Ansi256)] {
+        let options = Options { width: 60, colour, ..Default::default() };
+        insta::assert_snapshot!(name, draw("terminal", &fixtures::unsigned(), &options).replace('\u{1b}', "␛"));
+    }
     for (name, colour) in [("ansi16", ColourDepth::Ansi16), ("ansi256", ColourDepth::Ansi256)] {
         let options = Options { width: 60, colour, theme: Theme::Light, target_token: Some(1), top: 2, ..Default::default() };
         insta::assert_snapshot!(name, draw("terminal", &a, &options).replace('\u{1b}', "␛"));
@@ -38,7 +46,12 @@ fn the_terminal_with_fewer_colours_and_for_one_target_token() {
 
 #[test]
 fn pages_without_their_style_sheet() {
-    for (name, a) in [("several_targets", fixtures::several_targets()), ("hostile", fixtures::hostile())] {
+    for (name, a) in [
+        ("several_targets", fixtures::several_targets()),
+        ("hostile", fixtures::hostile()),
+        ("class", fixtures::class()),
+        ("unsigned", fixtures::unsigned()),
+    ] {
         let page = draw("html", &a, &Options::default());
         let (head, rest) = page.split_once("<style>").unwrap();
         insta::assert_snapshot!(format!("{name}.html"), head.to_owned() + rest.split_once("</style>").unwrap().1);
@@ -47,7 +60,12 @@ fn pages_without_their_style_sheet() {
 
 #[test]
 fn pictures_and_documents() {
-    for (name, a) in [("plain", fixtures::plain()), ("scripts", fixtures::scripts()), ("hostile", fixtures::hostile())] {
+    for (name, a) in [
+        ("plain", fixtures::plain()),
+        ("scripts", fixtures::scripts()),
+        ("hostile", fixtures::hostile()),
+        ("unsigned", fixtures::unsigned()),
+    ] {
         insta::assert_snapshot!(format!("{name}.svg"), draw("svg", &a, &Options { width: 60, ..Default::default() }));
         insta::assert_snapshot!(format!("{name}.tex"), draw("latex", &a, &Options::default()));
     }

@@ -23,6 +23,17 @@ fn letters(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '↵' | '⇥' | '…')).collect()
 }
 
+/// Without the tokens that were added to a text, and what is put around them.
+fn without_added(shown: &str) -> String {
+    let mut shown = shown.to_owned();
+    for added in ["<s>", "[CLS]", "[SEP]"] {
+        for mark in ["", "+", "++", "+++", "-", "--", "---"] {
+            shown = shown.replace(&format!("[{mark}{added}]"), "");
+        }
+    }
+    shown
+}
+
 fn texts() -> impl Iterator<Item = (&'static str, Attribution, String)> {
     fixtures::all().into_iter().filter_map(|(name, a)| written(&a).map(|text| (name, a, text)))
 }
@@ -41,7 +52,7 @@ fn the_terminal_shows_every_letter() {
         for width in [20, 33, 100, 1000] {
             let options = Options { width, colour: ColourDepth::TrueColour, ..Default::default() };
             let shown = read_back::terminal(&draw("terminal", &a, &options));
-            let shown = if name == "white_space" { shown.replace("[<s>]", "") } else { shown };
+            let shown = without_added(&shown);
             // An escape may be broken across lines.
             let shown = read_back::unescape(&letters(&shown));
             assert_eq!(letters(&shown), letters(&text), "{name} at {width}");
@@ -54,7 +65,7 @@ fn without_colours_marks_are_all_that_is_added() {
     let bare = |t: &str| letters(t).replace(['[', ']', '+', '-'], "");
     for (name, a, text) in texts() {
         let shown = read_back::unescape(&read_back::terminal(&draw("terminal", &a, &Options { width: 1000, ..Default::default() })));
-        let shown = if name == "white_space" { shown.replace("<s>", "") } else { shown };
+        let shown = without_added(&shown);
         assert_eq!(bare(&shown), bare(&text), "{name}");
     }
 }
@@ -63,9 +74,7 @@ fn without_colours_marks_are_all_that_is_added() {
 fn the_picture_shows_every_letter() {
     for (name, a, text) in texts() {
         let mut shown = read_back::svg(&draw("svg", &a, &Options::default())).concat();
-        if name == "white_space" {
-            shown = shown.replace("[<s>]", "");
-        }
+        shown = without_added(&shown);
         let (mut shown, mut text) = (letters(&read_back::unescape(&shown)), letters(&text));
         if name == "scripts" {
             // Words of a right-to-left line stand in the order in which they are seen.
@@ -84,7 +93,7 @@ fn the_picture_shows_every_letter() {
 fn latex_shows_every_letter() {
     for (name, a, text) in texts() {
         let shown = read_back::latex(&draw("latex", &a, &Options::default()));
-        let shown = if name == "white_space" { shown.replace("[<s>]", "") } else { shown };
+        let shown = without_added(&shown);
         assert_eq!(letters(&read_back::unescape(&shown)), letters(&text), "{name}");
     }
 }

@@ -7,9 +7,10 @@ use crate::{
     Error, Result,
     control::{Control, Mode},
     engine::Engine,
+    model::Outputs,
     pass::{
-        Symbol, Value,
-        fast::{Memory, Piece, check_symbols},
+        Input, Value,
+        fast::{Memory, Piece, check_input},
     },
 };
 
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Segment<'a> {
     pub(super) document: Option<usize>,
-    pub(super) symbols: &'a [Symbol],
+    pub(super) input: &'a Input,
     /// Positions it carries.
     pub(super) carried: Range<usize>,
     pub(super) control: &'a Control,
@@ -25,6 +26,8 @@ pub(super) struct Segment<'a> {
     pub(super) asked: Vec<usize>,
     /// Tokens asked for at each of them.
     pub(super) tokens: Vec<Vec<u32>>,
+    /// Positions that go on after the last block: those asked for, or all where their mean is taken.
+    pub(super) kept: Vec<usize>,
 }
 
 impl Segment<'_> {
@@ -40,16 +43,23 @@ pub(super) struct Tile {
     pub(super) x: Option<Value>,
 }
 
-pub(super) fn check(engine: &Engine<'_>, symbols: &[Symbol], asks: &[Ask]) -> Result<()> {
-    let d = engine.model.description();
+pub(super) fn check(engine: &Engine<'_>, input: &Input, asks: &[Ask]) -> Result<()> {
+    let (d, scores) = (engine.model.description(), engine.model.scores());
+    let symbols = &input.symbols;
     if symbols.is_empty() {
         return Err(Error::request("the input is empty; give at least one token"));
     }
     if symbols.len() > d.context {
         return Err(Error::request(format!("the input has {} tokens, the model takes at most {}", symbols.len(), d.context)));
     }
-    check_symbols(symbols, engine.model.architecture().token_table())?;
+    check_input(input, engine.model.architecture())?;
+    if d.pooled_rows(input).is_some_and(|rows| rows.is_empty()) {
+        return Err(Error::request("the input has nothing but filler tokens; give at least one token of text"));
+    }
     for ask in asks {
+        if d.outputs.pooling().is_some() && ask.position > 0 {
+            return Err(Error::request(format!("target position {} cannot be asked: all positions become one, number 0", ask.position)));
+        }
         if ask.position >= symbols.len() {
             return Err(Error::request(format!(
                 "target position {} is outside the input, which has {} tokens",
@@ -57,16 +67,27 @@ pub(super) fn check(engine: &Engine<'_>, symbols: &[Symbol], asks: &[Ask]) -> Re
                 symbols.len()
             )));
         }
-        if let Some(token) = ask.tokens.iter().find(|t| **t as usize >= d.vocabulary) {
-            return Err(Error::request(format!("target token id {token} is outside the vocabulary, which has {} tokens", d.vocabulary)));
+        if let Some(output) = ask.tokens.iter().find(|t| **t as usize >= scores) {
+            return Err(no_such_output(*output, &d.outputs, scores));
         }
     }
     Ok(())
 }
 
+/// An output index that a model does not have.
+pub(crate) fn no_such_output(output: u32, outputs: &Outputs, scores: usize) -> Error {
+    Error::request(match outputs {
+        Outputs::Classes { .. } => format!("there is no class {output}: the model has {scores} classes, counted from 0"),
+        Outputs::Embedding { .. } => format!("there is no score {output}: the input is compared with {scores} texts, counted from 0"),
+        _ => format!("target token id {output} is outside the vocabulary, which has {scores} tokens"),
+    })
+}
+
 /// The first row whose state can differ from the document's.
-pub(super) fn first_change(document: &Document, symbols: &[Symbol], control: &Control) -> usize {
-    let same = document.symbols.iter().zip(symbols).take_while(|(a, b)| a == b).count();
+pub(super) fn first_change(document: &Document, input: &Input, control: &Control) -> usize {
+    let kind = |input: &Input, p: usize| input.types.get(p).copied().unwrap_or(0);
+    let same = document.input.symbols.iter().zip(&*input.symbols).enumerate();
+    let same = same.take_while(|(p, (a, b))| a == b && kind(&document.input, *p) == kind(input, *p)).count();
     same.min(control.first_difference(&document.control).unwrap_or(usize::MAX))
 }
 
@@ -75,8 +96,21 @@ pub(super) fn end(engine: &Engine<'_>, segment: &Segment<'_>) -> usize {
     let all = !engine.model.description().causal || segment.control.mode() == Mode::MinShiftAll;
     match segment.asked.last() {
         None => segment.carried.start,
-        Some(_) if all => segment.symbols.len(),
+        Some(_) if all => segment.input.len(),
         Some(last) => last + 1,
+    }
+}
+
+impl<'a> Segment<'a> {
+    /// Rows of `input` from `start` on; what is asked comes later ([`note`], [`Segment::finish`]).
+    pub(super) fn new(document: Option<usize>, input: &'a Input, start: usize, control: &'a Control) -> Self {
+        Self { document, input, carried: start..start, control, asked: Vec::new(), tokens: Vec::new(), kept: Vec::new() }
+    }
+
+    /// When everything asked for is known.
+    pub(super) fn finish(&mut self, engine: &Engine<'_>) {
+        let pooled = engine.model.description().pooled_rows(self.input).filter(|_| !self.asked.is_empty());
+        self.kept = pooled.unwrap_or_else(|| self.asked.clone());
     }
 }
 
@@ -119,12 +153,13 @@ pub(super) fn tiles(segments: &[Segment<'_>], rows: usize) -> Vec<Tile> {
 
 pub(super) fn pieces<'p, T>(segments: &'p [Segment<'_>], memories: &'p [Memory<T>]) -> Vec<Piece<'p, T>> {
     let piece = |s: &'p Segment<'_>| Piece {
-        symbols: &s.symbols[s.carried.clone()],
+        symbols: &s.input.symbols[s.carried.clone()],
+        types: s.input.types.get(s.carried.clone()).unwrap_or(&[]),
         start: s.carried.start,
         rows: s.rows(),
         prefix: s.document.and_then(|d| memories.get(d)),
         control: s.control,
-        asked: &s.asked,
+        asked: &s.kept,
     };
     segments.iter().filter(|s| s.rows() > 0).map(piece).collect()
 }

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     Error, Result,
     engine::Engine,
-    model::Parameter,
     pass::fast::{Element, FastPass, Memory, Piece, RotaryTables},
     prepared::Prepared,
     walk::plan::{Estimate, Needs, TILE_ROWS, sweeps},
@@ -33,34 +32,22 @@ impl<'a, T: Element> Walk<'a, T> {
     pub(super) fn new(engine: &'a Engine<'a>, documents: &'a [Document], copies: &'a [Copy], readout: Readout) -> Result<Self> {
         let mut clean = Vec::new();
         for document in documents {
-            check(engine, &document.symbols, &document.asks)?;
-            clean.push(Segment {
-                document: None,
-                symbols: &document.symbols,
-                carried: 0..document.symbols.len(),
-                control: &document.control,
-                asked: Vec::new(),
-                tokens: Vec::new(),
-            });
-            document.asks.iter().for_each(|a| note(clean.last_mut().expect("just pushed"), a));
+            check(engine, &document.input, &document.asks)?;
+            let mut segment = Segment::new(None, &document.input, 0, &document.control);
+            segment.carried = 0..document.input.len();
+            document.asks.iter().for_each(|a| note(&mut segment, a));
+            clean.push(segment);
         }
         let mut changed = Vec::new();
         for copy in copies {
             let document = documents
                 .get(copy.document)
                 .ok_or_else(|| Error::request(format!("a copy is of document {}, there are {}", copy.document, documents.len())))?;
-            let symbols = copy.symbols.as_ref().unwrap_or(&document.symbols);
-            check(engine, symbols, &copy.asks)?;
+            let input = copy.input.as_ref().unwrap_or(&document.input);
+            check(engine, input, &copy.asks)?;
             let start =
-                if engine.share_prefix && engine.model.description().causal { first_change(document, symbols, &copy.control) } else { 0 };
-            let mut segment = Segment {
-                document: Some(copy.document),
-                symbols,
-                carried: start..start,
-                control: &copy.control,
-                asked: Vec::new(),
-                tokens: Vec::new(),
-            };
+                if engine.share_prefix && engine.model.description().causal { first_change(document, input, &copy.control) } else { 0 };
+            let mut segment = Segment::new(Some(copy.document), input, start, &copy.control);
             for ask in &copy.asks {
                 // What a copy is asked about rows before its first change, its document answers.
                 note(if ask.position < start { &mut clean[copy.document] } else { &mut segment }, ask);
@@ -68,7 +55,8 @@ impl<'a, T: Element> Walk<'a, T> {
             segment.carried = start..end(engine, &segment);
             changed.push(segment);
         }
-        let positions = clean.iter().chain(&changed).map(|s| s.symbols.len()).max().unwrap_or(0);
+        clean.iter_mut().chain(&mut changed).for_each(|s| s.finish(engine));
+        let positions = clean.iter().chain(&changed).map(|s| s.input.len()).max().unwrap_or(0);
         let (document_asks, copy_asks) = (documents.iter().map(|d| &*d.asks).collect(), copies.iter().map(|c| &*c.asks).collect());
         Ok(Self { engine, readout, documents: clean, copies: changed, document_asks, copy_asks, rotary: RotaryTables::new(positions) })
     }
@@ -83,7 +71,7 @@ impl<'a, T: Element> Walk<'a, T> {
         let sweeps = sweeps(&rows, needs, engine.memory()?)?;
         let (flops, description) = (engine.flops(), engine.model.description());
         let cost = |segments: &[Segment<'_>]| -> f64 {
-            segments.iter().map(|s| flops.segment(description, s.carried.clone(), s.symbols.len(), s.asked.len())).sum()
+            segments.iter().map(|s| flops.segment(description, s.carried.clone(), s.input.len(), s.kept.len())).sum()
         };
         let widest = sweeps.iter().map(|s| rows[s.clone()].iter().sum::<usize>()).max().unwrap_or(0);
         let estimate = Estimate {
@@ -140,10 +128,7 @@ impl<'a, T: Element> Walk<'a, T> {
         let model = self.engine.model;
         let description = model.description();
         let (architecture, weights) = (model.architecture(), model.weights());
-        let unembedding = architecture.unembedding().key.clone();
-        let outside: Vec<_> =
-            architecture.parameters().into_iter().filter(|p| !matches!(p, Parameter::Linear(l) if l.key == unembedding)).collect();
-        let outside = Prepared::<T>::new(&outside, weights)?;
+        let outside = Prepared::<T>::new(&model.outside(), weights)?;
 
         let mut memories: Vec<Memory<T>> = Vec::new();
         let (mut clean, mut changed) = (tiles(&self.documents, 1), tiles(copies, TILE_ROWS));

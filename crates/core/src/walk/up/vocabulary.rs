@@ -23,7 +23,7 @@ impl<T: Element> Walk<'_, T> {
     pub(super) fn vocabulary(&self, rows: &[T], segments: &[&Segment<'_>]) -> Result<Found> {
         const BLOCK: usize = 64;
         let model = self.engine.model;
-        let map = model.architecture().unembedding();
+        let map = model.unembedding()?;
         let width = map.inputs;
         let wanted: Vec<&[u32]> = segments.iter().flat_map(|s| s.tokens.iter().map(|t| &t[..])).collect();
         let mut distinct: Vec<u32> = wanted.iter().flat_map(|t| t.iter().copied()).collect();
@@ -71,7 +71,7 @@ impl<T: Element> Walk<'_, T> {
     /// Logits of a few tokens at every row, `[row, token]`: to the last bit those that the stream gives.
     fn chosen_logits(&self, rows: &[T], tokens: &[u32]) -> Result<Vec<T>> {
         let model = self.engine.model;
-        let map = model.architecture().unembedding();
+        let map = model.unembedding()?;
         let mut chosen = map.clone();
         chosen.part = tokens.iter().map(|t| *t as usize..*t as usize + 1).collect();
         if tokens.is_empty() {

@@ -1,22 +1,8 @@
 //! Tokenizers from files, good and bad.
 
-use serde_json::{Value as Json, json};
-use tempfile::TempDir;
+use serde_json::json;
 
 use super::*;
-
-fn folder(files: &[(&str, &Json)]) -> TempDir {
-    let folder = TempDir::new().unwrap();
-    for (name, json) in files {
-        let text = json.as_str().map_or_else(|| json.to_string(), str::to_owned);
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
-    folder
-}
-
-fn load(files: &[(&str, &Json)]) -> Result<TextTokenizer> {
-    TextTokenizer::from_folder(folder(files).path()).map(Option::unwrap)
-}
 
 /// A `tokenizer.json` with the given model and other parts.
 fn published(model: Json, parts: Json) -> Json {

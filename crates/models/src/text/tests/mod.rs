@@ -2,11 +2,29 @@
 
 mod chat;
 mod encode;
+mod encoders;
 mod files;
+mod pickles;
 
 use std::path::Path;
 
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
 use super::*;
+
+fn folder(files: &[(&str, &Json)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, json) in files {
+        let text = json.as_str().map_or_else(|| json.to_string(), str::to_owned);
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn load(files: &[(&str, &Json)]) -> Result<TextTokenizer> {
+    TextTokenizer::from_folder(folder(files).path()).map(Option::unwrap)
+}
 
 /// All bytes in GPT-2's writing, in the order of the bytes.
 fn alphabet() -> Vec<String> {

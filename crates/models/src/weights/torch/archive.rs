@@ -7,6 +7,7 @@ use std::ops::Range;
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::pickle::Names;
 use super::{Checkpoint, pickle};
 
 /// Reads the archive's directory and its pickle.
@@ -19,7 +20,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Checkpoint<'_>, String> {
     {
         return Err("the numbers are not stored little-endian".into());
     }
-    let (heap, top, _) = pickle::read(&bytes[pickle]).map_err(|what| format!("data.pkl: {what}"))?;
+    let (heap, top, _) = pickle::read(&bytes[pickle], Names::Checkpoint).map_err(|what| format!("data.pkl: {what}"))?;
     let data = format!("{folder}data/");
     let storages = entries.iter().filter_map(|(name, range)| Some((name.strip_prefix(&data)?.to_owned(), range.clone()))).collect();
     Ok(Checkpoint { heap, top, storages })

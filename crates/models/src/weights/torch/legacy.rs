@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::pickle::{self, Heap, MAX_PICKLE, Value};
+use super::pickle::{self, Heap, MAX_PICKLE, Names, Value};
 use super::{Checkpoint, Encoding};
 
 /// The first pickle: protocol 2, an integer of ten bytes, stop.
@@ -54,7 +54,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Checkpoint<'_>, String> {
 /// Reads the pickle that begins at `at`, and moves `at` past it.
 fn next<'a>(bytes: &'a [u8], at: &mut usize, what: &str) -> Result<(Heap<'a>, Value<'a>), String> {
     let rest = &bytes[*at..];
-    let (heap, value, length) = pickle::read(&rest[..rest.len().min(MAX_PICKLE)]).map_err(|problem| format!("{what}: {problem}"))?;
+    let (heap, value, length) =
+        pickle::read(&rest[..rest.len().min(MAX_PICKLE)], Names::Checkpoint).map_err(|problem| format!("{what}: {problem}"))?;
     *at += length;
     Ok((heap, value))
 }

@@ -1,7 +1,8 @@
-//! Reads the pickle of a torch checkpoint and executes nothing.
+//! Reads a pickle and executes nothing: that of a torch checkpoint, or of a tokenizer that is published as one.
 //!
-//! A pickle is a program for a small stack machine. This one knows only the instructions that build plain values, and of the functions that a
-//! pickle may name only those that describe tensors; it *records* what those would make. Any other instruction or name is an error.
+//! A pickle is a program for a small stack machine. This one knows only the instructions that build plain values, and of the names that a
+//! pickle may use only those on the list of whoever reads it ([`Names`]); it *records* what those would make. Any other instruction or name
+//! is an error.
 //! Instructions: <https://github.com/python/cpython/blob/main/Lib/pickletools.py>, protocols 2 to 5.
 //!
 //! Values are handles into a [`Heap`], so that neither deep nesting nor shared or circular values cost more than their own bytes.
@@ -19,11 +20,13 @@ const MAX_STACK: usize = 1 << 20;
 
 /// What a pickle can hold here. Containers are handles into the [`Heap`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// Floats, bytes and long integers, which no tensor needs.
+    Float(f64),
+    Bytes(&'a [u8]),
+    /// Integers of more than 64 bits, which nothing needs.
     Other,
     Text(&'a str),
     Global(Global),
@@ -32,16 +35,20 @@ pub(super) enum Value<'a> {
     Dict(usize),
     Storage(usize),
     Tensor(usize),
+    /// An object of a class that is only recorded; its state is in the [`Heap`].
+    Object(usize),
 }
 
 impl Value<'_> {
     /// What it is, for people.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
             Value::Bool(_) => "a truth value",
             Value::Int(_) => "an integer",
-            Value::Other => "a float, bytes or a long integer",
+            Value::Float(_) => "a float",
+            Value::Bytes(_) => "bytes",
+            Value::Other => "a long integer",
             Value::Text(_) => "text",
             Value::Global(_) => "a class or function",
             Value::Tuple(_) => "a tuple",
@@ -49,36 +56,48 @@ impl Value<'_> {
             Value::Dict(_) => "a dictionary",
             Value::Storage(_) => "a storage",
             Value::Tensor(_) => "a tensor",
+            Value::Object(_) => "an object",
         }
     }
 }
 
 /// The names that a pickle may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global {
+pub(crate) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
     /// A class of storages of numbers of one kind.
     Storage(Encoding),
+    /// tiktoken's tokenizer.
+    Tokenizer,
+}
+
+/// Whose pickle it is: which names it may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Names {
+    /// Those that describe tensors.
+    Checkpoint,
+    /// The class of tiktoken's tokenizers.
+    Tokenizer,
 }
 
 /// Numbers in a file of the archive.
 #[derive(Debug)]
-pub(super) struct Storage<'a> {
-    pub(super) encoding: Encoding,
+pub(crate) struct Storage<'a> {
+    pub(crate) encoding: Encoding,
     /// The file's name under `data/`.
-    pub(super) key: &'a str,
-    pub(super) numbers: usize,
+    pub(crate) key: &'a str,
+    pub(crate) numbers: usize,
 }
 
 /// A view of a storage, in numbers. `shape` and `strides` are of the same length.
 #[derive(Debug)]
-pub(super) struct Tensor {
-    pub(super) storage: usize,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
+pub(crate) struct Tensor {
+    pub(crate) storage: usize,
+    pub(crate) offset: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -89,38 +108,45 @@ struct Dict<'a> {
 
 /// Everything that a pickle made.
 #[derive(Debug, Default)]
-pub(super) struct Heap<'a> {
+pub(crate) struct Heap<'a> {
     tuples: Vec<Vec<Value<'a>>>,
     lists: Vec<Vec<Value<'a>>>,
     dicts: Vec<Dict<'a>>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor>,
+    /// Each object's state.
+    objects: Vec<Value<'a>>,
 }
 
 impl<'a> Heap<'a> {
-    pub(super) fn dict(&self, handle: usize) -> &[(Value<'a>, Value<'a>)] {
+    pub(crate) fn dict(&self, handle: usize) -> &[(Value<'a>, Value<'a>)] {
         &self.dicts[handle].items
     }
 
-    pub(super) fn list(&self, handle: usize) -> &[Value<'a>] {
+    pub(crate) fn list(&self, handle: usize) -> &[Value<'a>] {
         &self.lists[handle]
     }
 
-    pub(super) fn storages(&self) -> &[Storage<'a>] {
+    pub(crate) fn storages(&self) -> &[Storage<'a>] {
         &self.storages
     }
 
-    pub(super) fn storage(&self, handle: usize) -> &Storage<'a> {
+    pub(crate) fn storage(&self, handle: usize) -> &Storage<'a> {
         &self.storages[handle]
     }
 
-    pub(super) fn tensor(&self, handle: usize) -> &Tensor {
+    pub(crate) fn tensor(&self, handle: usize) -> &Tensor {
         &self.tensors[handle]
     }
 
     /// Whether a dictionary holds tensors itself.
-    pub(super) fn holds_tensors(&self, handle: usize) -> bool {
+    pub(crate) fn holds_tensors(&self, handle: usize) -> bool {
         self.dicts[handle].holds_tensors
+    }
+
+    /// An object's state, `None` if it was given none.
+    pub(crate) fn state(&self, handle: usize) -> Value<'a> {
+        self.objects[handle]
     }
 
     fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
@@ -143,11 +169,11 @@ fn push<T>(items: &mut Vec<T>, item: T) -> usize {
 }
 
 /// Reads a pickle: all that it made, its one result, and how many bytes it took.
-pub(super) fn read(pickle: &[u8]) -> Result<(Heap<'_>, Value<'_>, usize), String> {
+pub(crate) fn read(pickle: &[u8], names: Names) -> Result<(Heap<'_>, Value<'_>, usize), String> {
     if pickle.len() > MAX_PICKLE {
         return Err(format!("{} bytes are over the limit of {MAX_PICKLE}", pickle.len()));
     }
-    let mut machine = Machine { rest: pickle, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), heap: Heap::default() };
+    let mut machine = Machine { names, rest: pickle, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), heap: Heap::default() };
     loop {
         let at = pickle.len() - machine.rest.len();
         if let Some(result) = machine.step().map_err(|problem| format!("at byte {at}: {problem}"))? {
@@ -157,6 +183,7 @@ pub(super) fn read(pickle: &[u8]) -> Result<(Heap<'_>, Value<'_>, usize), String
 }
 
 struct Machine<'a> {
+    names: Names,
     rest: &'a [u8],
     stack: Vec<Value<'a>>,
     /// Lengths of the stack at each open mark.
@@ -198,18 +225,18 @@ impl<'a> Machine<'a> {
                 self.push(value)?;
             }
             b'G' => {
-                self.array::<8>()?;
-                self.push(Value::Other)?;
+                let x = f64::from_be_bytes(self.array()?);
+                self.push(Value::Float(x))?;
             }
             b'C' => {
                 let [n] = self.array()?;
-                self.take(n.into())?;
-                self.push(Value::Other)?;
+                let bytes = self.take(n.into())?;
+                self.push(Value::Bytes(bytes))?;
             }
             b'B' => {
                 let n = u32::from_le_bytes(self.array()?);
-                self.take(n.into())?;
-                self.push(Value::Other)?;
+                let bytes = self.take(n.into())?;
+                self.push(Value::Bytes(bytes))?;
             }
             0x8c => {
                 let [n] = self.array()?;
@@ -274,21 +301,29 @@ impl<'a> Machine<'a> {
 
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.push(Value::Global(global(module, name)?))?;
+                self.push(Value::Global(global(self.names, module, name)?))?;
             }
             0x93 => match (self.pop()?, self.pop()?) {
-                (Value::Text(name), Value::Text(module)) => self.push(Value::Global(global(module, name)?))?,
+                (Value::Text(name), Value::Text(module)) => self.push(Value::Global(global(self.names, module, name)?))?,
                 _ => return Err("a global's name is not text".into()),
             },
             b'Q' => self.storage()?,
             b'R' => self.call()?,
-            // The only objects with a state of their own are ordered dictionaries; what torch notes there is no tensor.
+            0x81 if self.names == Names::Tokenizer => match (self.pop()?, self.pop()?) {
+                (arguments, Value::Global(Global::Tokenizer)) if self.heap.tuple(arguments).is_some_and(<[_]>::is_empty) => {
+                    let object = push(&mut self.heap.objects, Value::None);
+                    self.push(Value::Object(object))?;
+                }
+                (_, class) => return Err(format!("{} is made an object of, which only a tokenizer can be", class.kind())),
+            },
+            // Ordered dictionaries have a state, too; what torch notes there is no tensor.
             b'b' => match (self.pop()?, self.stack.last()) {
                 (_, Some(Value::Dict(_))) => {}
+                (state, Some(&Value::Object(object))) => self.heap.objects[object] = state,
                 (_, Some(value)) => return Err(format!("{} is given a state, which only a dictionary can have", value.kind())),
                 (_, None) => return Err("the stack is empty".into()),
             },
-            _ => return Err(format!("instruction 0x{instruction:02x} has no place in a checkpoint")),
+            _ => return Err(format!("instruction 0x{instruction:02x} has no place in a {}", self.names.of())),
         }
         Ok(None)
     }
@@ -454,9 +489,22 @@ fn long(bytes: &[u8]) -> Value<'static> {
     Value::Int(i64::from_le_bytes(wide))
 }
 
-fn global(module: &str, name: &str) -> Result<Global, String> {
+impl Names {
+    fn of(self) -> &'static str {
+        match self {
+            Names::Checkpoint => "checkpoint",
+            Names::Tokenizer => "tokenizer",
+        }
+    }
+}
+
+fn global(names: Names, module: &str, name: &str) -> Result<Global, String> {
     let other = |name, bytes| Ok(Global::Storage(Encoding::Other { name, numbers: 1, bytes }));
     match (module, name) {
+        ("tiktoken.core", "Encoding") if names == Names::Tokenizer => Ok(Global::Tokenizer),
+        _ if names == Names::Tokenizer => {
+            Err(format!("wants `{}.{}`; a tokenizer may name `tiktoken.core.Encoding` only", module.escape_debug(), name.escape_debug()))
+        }
         ("collections", "OrderedDict") => Ok(Global::OrderedDict),
         ("torch._utils", "_rebuild_tensor_v2") => Ok(Global::RebuildTensor),
         ("torch._utils", "_rebuild_parameter") => Ok(Global::RebuildParameter),

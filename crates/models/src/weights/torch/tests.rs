@@ -365,3 +365,23 @@ fn no_mutation_of_a_file_makes_it_panic() {
         }
     });
 }
+
+#[test]
+fn a_config_beside_the_tensors_is_plain_values_by_name() {
+    let carried = |write: &dyn Fn(&mut Pickle)| {
+        let mut pickle = Pickle::new();
+        pickle.op(b"}(").text("config").op(b"}(");
+        write(&mut pickle);
+        config_in(&zip(&[("archive/data.pkl", &pickle.op(b"uu.").0)]))
+    };
+    let read = carried(&|p| _ = p.op(b"NN"));
+    assert_eq!(read.unwrap_err(), "has a key in its `config` that is None, not text");
+    let read = carried(&|p| _ = p.text("layers").op(b"K\x04").text("rate").op(b"G").op(&0.5f64.to_be_bytes()).text("flag").op(b"\x88"));
+    assert_eq!(Json::Object(read.unwrap().unwrap()), serde_json::json!({"layers": 4, "rate": 0.5, "flag": true}));
+    let read = carried(&|p| _ = p.text("layers").op(b"]"));
+    assert_eq!(read.unwrap_err(), "has `layers` in its `config`, which is a list; numbers, text and truth values are read");
+    assert_eq!(config_in(&small_torch()).unwrap(), None);
+    assert_eq!(config_in(&small_old_torch()).unwrap(), None);
+    let lying = zip(&[("archive/data.pkl", &Pickle::new().op(b"}").text("config").op(b"K\x01s.").0)]);
+    assert_eq!(config_in(&lying).unwrap_err(), "has a `config` that is an integer, not a dictionary");
+}

@@ -1,0 +1,480 @@
+//! The walk down, with rules: signals start at scores and go back through one block after the other.
+//!
+//! On the way up only each block's input is kept. On the way down a block is run again on a tape, every signal is sent back through it under its
+//! rules, and the tape is dropped. All inputs go through a layer together, so that its weights are decoded twice a walk.
+//! Memory: one row of `d_model` numbers per row and layer, one block's weights and tape, and blocks of rows of its patterns. No n×n tensor, and
+//! nothing of size layers × n × n. Passes: one up, one more through every block on the way down, and one back for each signal.
+//! Deliberately absent: what signals are for, and finishing touches such as input × gradient.
+
+pub(crate) mod head;
+
+use rayon::prelude::*;
+
+pub use crate::tape::attention::{Combine, Heads, Look, Patterns};
+use crate::{
+    Error, Result,
+    control::{Control, Mode},
+    engine::{Compute, Engine},
+    method::Score,
+    model::Parameter,
+    pass::{
+        Input,
+        fast::{Element, RotaryTables, Rows, check_input},
+    },
+    rules::Rules,
+    tape::{Op, Tape, TapePass, Weights, backward::Backward},
+    walk::{
+        Estimate,
+        up::{TokenScore, no_such_output},
+    },
+};
+
+/// An input and the signals that are sent down through it.
+#[derive(Clone, Debug, Default)]
+pub struct Descent {
+    /// What the model reads.
+    pub input: Input,
+    /// What stands in place of the token embeddings, `[row, width of the token table]`; positions and the rest are added to it. Unlike a
+    /// [`Symbol::Vector`](crate::Symbol::Vector) in full precision.
+    pub embedded: Option<Vec<f64>>,
+    /// What the first block takes in place of the embedded input, `[row, d_model]`; positions and all that is added already.
+    pub hidden: Option<Vec<f64>>,
+    /// Control that is always on; log-additive, if any.
+    pub control: Control,
+    /// What is sent down.
+    pub signals: Vec<Signal>,
+    /// What is scored besides, and sends nothing down.
+    pub scored: Vec<Term>,
+}
+
+/// A signal: where it starts, and its rules.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// What operations do to it.
+    pub rules: Rules,
+    /// The explained number is the sum of these. At least one.
+    pub terms: Vec<Term>,
+}
+
+/// One score at one row, times a weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// Row of the logits; 0 where rows become one.
+    pub row: usize,
+    /// Token or class.
+    pub output: u32,
+    /// Which number of it. αβ rules start with `weight` at the logit, whatever its value.
+    pub score: Score,
+    /// Logits are divided by it before the softmax.
+    pub temperature: f64,
+    /// Multiplies it.
+    pub weight: f64,
+}
+
+/// What is wanted of a walk down.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// What is looked at at every pattern.
+    pub looks: Vec<Look>,
+    /// The lowest layer whose pattern is looked at; the walk goes no further down unless signals are wanted there.
+    pub lowest: usize,
+    /// Whether signals are wanted at the token embeddings (rows of the embedding table).
+    pub embeddings: bool,
+    /// Whether signals are wanted at the input of these blocks.
+    pub hidden: Vec<usize>,
+}
+
+/// A value and the signals that reach it, `[row, d_model]` each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reached {
+    /// What stands there.
+    pub value: Vec<f64>,
+    /// One per signal: the gradient under its rules, or its relevance.
+    pub signals: Vec<Vec<f64>>,
+}
+
+/// What a walk down brings back of one input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Landed {
+    /// Every term of every signal, in the clean run.
+    pub scores: Vec<Vec<TokenScore>>,
+    /// Every term that was only scored.
+    pub scored: Vec<TokenScore>,
+    /// At the token embeddings, if wanted.
+    pub embeddings: Option<Reached>,
+    /// At the inputs of the blocks wanted, in the order of [`Wanted::hidden`].
+    pub hidden: Vec<Reached>,
+}
+
+/// What a walk down brings back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Landing {
+    /// One per descent.
+    pub descents: Vec<Landed>,
+    /// What it took.
+    pub cost: Estimate,
+    /// Inputs that were sent back.
+    pub backwards: usize,
+}
+
+/// Told of every block of query rows that is looked at, layer by layer from the last, rows in order.
+pub type See<'a> = dyn FnMut(&Patterns<'_>) -> Result<()> + 'a;
+
+impl Engine<'_> {
+    /// Sends signals down.
+    ///
+    /// # Errors
+    /// An input, target or layer that the model does not have, an operation that a rule set has no rule for, a control that is not log-additive,
+    /// too little memory, an interruption, whatever `see` returns.
+    pub fn down(&self, descents: &[Descent], wanted: &Wanted, see: &mut See<'_>) -> Result<Landing> {
+        match self.compute {
+            Compute::F32 => Down::<f32>::new(self, descents, wanted)?.run(see),
+            Compute::F64 => Down::<f64>::new(self, descents, wanted)?.run(see),
+        }
+    }
+
+    /// What the first block takes, `[row, d_model]`: token embeddings with all that the model adds and does to them.
+    ///
+    /// # Errors
+    /// An input that the model cannot read.
+    pub fn embedding_output(&self, input: &Input) -> Result<Vec<f64>> {
+        let descent = [Descent { input: input.clone(), ..Descent::default() }];
+        match self.compute {
+            Compute::F32 => Down::<f32>::new(self, &descent, &Wanted::default())?.embedding_output(),
+            Compute::F64 => Down::<f64>::new(self, &descent, &Wanted::default())?.embedding_output(),
+        }
+    }
+
+    /// What [`Engine::down`] would take.
+    ///
+    /// # Errors
+    /// As [`Engine::down`], without running.
+    pub fn estimate_down(&self, descents: &[Descent], wanted: &Wanted) -> Result<Estimate> {
+        match self.compute {
+            Compute::F32 => Down::<f32>::new(self, descents, wanted).map(|d| d.cost()),
+            Compute::F64 => Down::<f64>::new(self, descents, wanted).map(|d| d.cost()),
+        }
+    }
+}
+
+struct Down<'a, T: Element> {
+    engine: &'a Engine<'a>,
+    descents: &'a [Descent],
+    wanted: &'a Wanted,
+    rotary: RotaryTables<T>,
+}
+
+/// One input between layers.
+struct State<T: Element> {
+    /// What each block takes.
+    inputs: Vec<Rows<T>>,
+    /// What arrives from above, per signal.
+    signals: Vec<Option<Rows<T>>>,
+    landed: Landed,
+}
+
+impl<'a, T: Element> Down<'a, T> {
+    fn new(engine: &'a Engine<'a>, descents: &'a [Descent], wanted: &'a Wanted) -> Result<Self> {
+        let (model, d) = (engine.model, engine.model.description());
+        for layer in wanted.hidden.iter().chain((!wanted.looks.is_empty()).then_some(&wanted.lowest)) {
+            if *layer >= d.layers {
+                return Err(Error::request(format!(
+                    "layer {layer} is beyond the model, which has {} layers (0 to {})",
+                    d.layers,
+                    d.layers - 1
+                )));
+            }
+        }
+        for descent in descents {
+            check(engine, descent)?;
+            if wanted.embeddings && descent.hidden.is_some() {
+                return Err(Error::request("an input that begins after the embedding has no token embeddings to send signals to"));
+            }
+        }
+        if descents.iter().any(|d| !d.signals.is_empty() || !d.scored.is_empty()) {
+            model.unembedding()?;
+        }
+        let longest = descents.iter().map(|d| d.input.len()).max().unwrap_or(0);
+        let down = Self { engine, descents, wanted, rotary: RotaryTables::new(longest) };
+        let (needs, may) = (down.cost().peak_bytes, engine.memory()?);
+        if needs > may {
+            return Err(Error::Memory(format!(
+                "this needs about {} MiB, but may take {} MiB: allow more with --max-memory, or explain a shorter input",
+                needs.div_ceil(1 << 20),
+                may >> 20
+            )));
+        }
+        Ok(down)
+    }
+
+    /// The layer below which nothing is wanted.
+    fn lowest(&self) -> usize {
+        if self.wanted.embeddings {
+            return 0;
+        }
+        let looked = (!self.wanted.looks.is_empty()).then_some(self.wanted.lowest);
+        self.wanted.hidden.iter().copied().chain(looked).min().unwrap_or(self.engine.model.description().layers)
+    }
+
+    /// Whether anything is wanted below the scores.
+    fn goes_down(&self) -> bool {
+        self.wanted.embeddings || self.lowest() < self.engine.model.description().layers
+    }
+
+    fn cost(&self) -> Estimate {
+        let (d, flops) = (self.engine.model.description(), self.engine.flops());
+        let rows: usize = self.descents.iter().map(|d| d.input.len()).sum();
+        let sent: usize = self.descents.iter().map(|d| d.input.len() * d.signals.len()).sum();
+        let below = (d.layers - self.lowest().min(d.layers)) as f64 / d.layers as f64;
+        let one = |descent: &Descent| {
+            let n = descent.input.len();
+            let up = flops.segment(d, 0..n, n, n) - n as f64 * flops.vocabulary;
+            up * (1.0 + below * (1.0 + descent.signals.len() as f64))
+        };
+        let size = self.engine.compute.bytes() as u64;
+        let longest = self.descents.iter().map(|d| d.input.len()).max().unwrap_or(0) as u64;
+        let most = self.descents.iter().map(|d| d.signals.len()).max().unwrap_or(0) as u64;
+        let width = (2 * (d.heads + d.kv_heads) * d.d_head + 3 * d.d_ff + 8 * d.d_model) as u64;
+        let linears = |p: &Parameter| if let Parameter::Linear(l) = p { (l.inputs * l.outputs()) as u64 } else { 0 };
+        let architecture = self.engine.model.architecture();
+        let block = (0..d.layers).map(|l| architecture.block_parameters(l).iter().map(linears).sum::<u64>()).max().unwrap_or(0);
+        let kept = ((rows * (d.layers + 1) + sent) * (d.d_model + d.beside)) as u64;
+        let side_by_side = if self.side_by_side() { rayon::current_num_threads() as u64 } else { 1 };
+        let patterns = (8u64 << 20) * (3 + 2 * most) / 2;
+        Estimate {
+            copies: self.descents.len(),
+            rows: (rows + if self.goes_down() { rows + sent } else { 0 }) as u64,
+            sweeps: 1 + usize::from(self.goes_down()),
+            gflop: self.descents.iter().map(one).sum::<f64>() / 1e9,
+            peak_bytes: size * (kept + longest * width * (1 + most) * side_by_side + 3 * block) + 4 * block + size * patterns,
+        }
+    }
+
+    /// Whether inputs go side by side, each on one thread; a few go one after the other, each on all threads.
+    fn side_by_side(&self) -> bool {
+        self.descents.len() >= 2 * rayon::current_num_threads()
+    }
+
+    fn run(&self, see: &mut See<'_>) -> Result<Landing> {
+        let layers = self.engine.model.description().layers as u64;
+        let rows: u64 = self.descents.iter().map(|d| d.input.len() as u64).sum();
+        self.engine.progress.begin("explaining", rows * layers * 3);
+        let done = self.walk(see);
+        self.engine.progress.end();
+        let descents = done?;
+        let backwards = self.descents.iter().filter(|d| self.goes_down() && !d.signals.is_empty()).count();
+        Ok(Landing { descents, cost: self.cost(), backwards })
+    }
+
+    fn walk(&self, see: &mut See<'_>) -> Result<Vec<Landed>> {
+        let (model, layers) = (self.engine.model, self.engine.model.description().layers);
+        let (architecture, store) = (model.architecture(), model.weights());
+        let outside = Weights::<T>::new(&model.outside(), store)?;
+        let mut states = self.each(|i| self.embed(i, &outside))?;
+        for layer in 0..layers {
+            self.engine.check_cancelled()?;
+            let weights = Weights::new(&architecture.block_parameters(layer), store)?;
+            self.each_state(&mut states, |i, state| {
+                let tape = self.block(i, layer, state, &weights)?;
+                state.inputs.push(output(tape));
+                self.engine.progress.advance(state.inputs[0].rows() as u64);
+                Ok(())
+            })?;
+        }
+        self.start(&mut states, &outside)?;
+        for layer in (self.lowest()..layers).rev() {
+            self.engine.check_cancelled()?;
+            let weights = Weights::new(&architecture.block_parameters(layer), store)?;
+            if self.side_by_side() && self.wanted.looks.is_empty() {
+                self.each_state(&mut states, |i, state| self.descend(i, layer, state, &weights, &mut |_| Ok(())))?;
+            } else {
+                states.iter_mut().enumerate().try_for_each(|(i, state)| self.descend(i, layer, state, &weights, see))?;
+            }
+        }
+        if self.wanted.embeddings {
+            self.each_state(&mut states, |i, state| self.land(i, state, &outside))?;
+        }
+        Ok(states.into_iter().map(|s| s.landed).collect())
+    }
+
+    fn each<R: Send>(&self, work: impl Fn(usize) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
+        let all = 0..self.descents.len();
+        if self.side_by_side() { all.into_par_iter().map(work).collect() } else { all.map(work).collect() }
+    }
+
+    fn each_state(&self, states: &mut [State<T>], work: impl Fn(usize, &mut State<T>) -> Result<()> + Sync + Send) -> Result<()> {
+        if self.side_by_side() {
+            return states.par_iter_mut().enumerate().try_for_each(|(i, s)| work(i, s));
+        }
+        states.iter_mut().enumerate().try_for_each(|(i, s)| work(i, s))
+    }
+
+    fn pass<'p>(&'p self, i: usize, weights: &'p Weights<T>) -> TapePass<'p, T> {
+        TapePass {
+            input: &self.descents[i].input,
+            embedded: self.descents[i].embedded.as_deref(),
+            control: &self.descents[i].control,
+            store: self.engine.model.weights(),
+            weights,
+            rotary: &self.rotary,
+            parallel: !self.side_by_side(),
+            nodes: Vec::new(),
+        }
+    }
+
+    fn embed(&self, i: usize, outside: &Weights<T>) -> Result<State<T>> {
+        let descent = &self.descents[i];
+        let first = match &descent.hidden {
+            Some(values) => {
+                let mut rows = Rows::unwritten(descent.input.len(), values.len() / descent.input.len());
+                rows.data.iter_mut().zip(values).for_each(|(r, v)| *r = T::from_f64(*v));
+                rows
+            }
+            None => output(self.embedding_tape(i, outside)?),
+        };
+        Ok(State { inputs: vec![first], signals: Vec::new(), landed: Landed::default() })
+    }
+
+    fn embedding_output(&self) -> Result<Vec<f64>> {
+        let outside = Weights::new(&self.engine.model.outside(), self.engine.model.weights())?;
+        Ok(reached(&output(self.embedding_tape(0, &outside)?), &[]).value)
+    }
+
+    fn embedding_tape(&self, i: usize, outside: &Weights<T>) -> Result<Tape<T>> {
+        let mut pass = self.pass(i, outside);
+        let output = self.engine.model.architecture().embed(&mut pass)?;
+        Ok(pass.end(&output))
+    }
+
+    fn block(&self, i: usize, layer: usize, state: &State<T>, weights: &Weights<T>) -> Result<Tape<T>> {
+        let mut pass = self.pass(i, weights);
+        let x = pass.begin(crate::tape::copy(&state.inputs[layer]));
+        let output = self.engine.model.architecture().block(layer, x, &mut pass)?;
+        Ok(pass.end(&output))
+    }
+
+    /// Scores, and the signals at the end of the last block.
+    fn start(&self, states: &mut [State<T>], outside: &Weights<T>) -> Result<()> {
+        let pooling = self.engine.model.description().outputs.pooling();
+        for (i, state) in states.iter_mut().enumerate() {
+            let descent = &self.descents[i];
+            let last = state.inputs.pop().expect("every block has given its output");
+            if descent.signals.is_empty() && descent.scored.is_empty() {
+                continue;
+            }
+            let asked = || descent.signals.iter().flat_map(|s| &s.terms).chain(&descent.scored).map(|t| t.row).collect();
+            let mut rows: Vec<usize> = self.engine.model.description().pooled_rows(&descent.input).unwrap_or_else(asked);
+            rows.sort_unstable();
+            rows.dedup();
+            let mut pass = self.pass(i, outside);
+            let whole = pass.begin(last);
+            let chosen = pass.select(&whole, &rows);
+            let finished = self.engine.model.architecture().finish(chosen, &mut pass)?;
+            let tape = pass.end(&finished);
+            // Where rows become one, it is row 0.
+            let at = |row: usize| if pooling.is_some() { 0 } else { rows.binary_search(&row).expect("collected above") };
+            let finished = &tape.nodes[tape.output].rows;
+            if !descent.scored.is_empty() {
+                state.landed.scored = head::scores(self.engine, finished, &descent.scored, at)?;
+            }
+            if descent.signals.is_empty() {
+                continue;
+            }
+            let (scores, seeds) = head::scores_and_seeds(self.engine, finished, &descent.signals, at)?;
+            state.landed.scores = scores;
+            let rules: Vec<Rules> = descent.signals.iter().map(|s| s.rules).collect();
+            let backward = self.backward(i, &tape, outside, &rules);
+            state.signals =
+                backward.run(seeds.into_iter().map(Some).collect(), |op| matches!(op, Op::Input), &[], &mut |_, _, _| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn backward<'b>(&'b self, i: usize, tape: &'b Tape<T>, weights: &'b Weights<T>, rules: &'b [Rules]) -> Backward<'b, T> {
+        let control = &self.descents[i].control;
+        Backward { tape, weights, rotary: &self.rotary, control, rules, parallel: !self.side_by_side() }
+    }
+
+    /// One block of one input.
+    fn descend(&self, i: usize, layer: usize, state: &mut State<T>, weights: &Weights<T>, see: &mut See<'_>) -> Result<()> {
+        let tape = self.block(i, layer, state, weights)?;
+        let rules: Vec<Rules> = self.descents[i].signals.iter().map(|s| s.rules).collect();
+        let looks = if layer >= self.wanted.lowest { &self.wanted.looks[..] } else { &[] };
+        let keys = state.inputs[layer].rows();
+        let mut show = |layer: usize, rows, looks: &[Vec<f64>]| see(&Patterns { descent: i, layer, rows, keys, looks });
+        let seeds = std::mem::take(&mut state.signals);
+        state.signals = self.backward(i, &tape, weights, &rules).run(seeds, |op| matches!(op, Op::Input), looks, &mut show)?;
+        let value = state.inputs.pop().expect("one input a block");
+        for (slot, _) in self.wanted.hidden.iter().enumerate().filter(|(_, l)| **l == layer) {
+            state.landed.hidden.resize(self.wanted.hidden.len(), Reached::default());
+            state.landed.hidden[slot] = reached(&value, &state.signals);
+        }
+        self.engine.progress.advance(2 * keys as u64);
+        Ok(())
+    }
+
+    fn land(&self, i: usize, state: &mut State<T>, outside: &Weights<T>) -> Result<()> {
+        let tape = self.embedding_tape(i, outside)?;
+        let rules: Vec<Rules> = self.descents[i].signals.iter().map(|s| s.rules).collect();
+        let seeds = std::mem::take(&mut state.signals);
+        let backward = self.backward(i, &tape, outside, &rules);
+        let signals = backward.run(seeds, |op| matches!(op, Op::Tokens), &[], &mut |_, _, _| Ok(()))?;
+        let tokens = tape.nodes.iter().find(|n| matches!(n.op, Op::Tokens)).expect("an architecture embeds tokens");
+        state.landed.embeddings = Some(reached(&tokens.rows, &signals));
+        Ok(())
+    }
+}
+
+fn output<T: Element>(mut tape: Tape<T>) -> Rows<T> {
+    let empty = Rows::unwritten(0, 1);
+    std::mem::replace(&mut tape.nodes[tape.output].rows, empty)
+}
+
+fn reached<T: Element>(value: &Rows<T>, signals: &[Option<Rows<T>>]) -> Reached {
+    let numbers = |x: &Rows<T>| -> Vec<f64> { x.data.iter().map(|x| x.to_f64()).collect() };
+    let zeros = || vec![0.0; value.data.len()];
+    Reached { value: numbers(value), signals: signals.iter().map(|s| s.as_ref().map_or_else(zeros, numbers)).collect() }
+}
+
+fn check(engine: &Engine<'_>, descent: &Descent) -> Result<()> {
+    let (model, d) = (engine.model, engine.model.description());
+    let n = descent.input.len();
+    if n == 0 || n > d.context {
+        return Err(Error::request(format!("the input has {n} tokens, the model takes 1 to {}", d.context)));
+    }
+    check_input(&descent.input, model.architecture())?;
+    if d.pooled_rows(&descent.input).is_some_and(|rows| rows.is_empty()) {
+        return Err(Error::request("the input has nothing but filler tokens; give at least one token of text"));
+    }
+    if descent.hidden.is_some() && descent.embedded.is_some() {
+        return Err(Error::request("an input that begins after the embedding has no token embeddings to replace"));
+    }
+    let given = [("hidden numbers", &descent.hidden, d.d_model), ("numbers of token embeddings", &descent.embedded, model.token_width())];
+    for (name, values, width) in given {
+        if let Some(values) = values.as_ref().filter(|v| v.len() != n * width || v.iter().any(|x| !x.is_finite())) {
+            return Err(Error::request(format!("{} {name} for {n} positions; there must be {} finite ones", values.len(), n * width)));
+        }
+    }
+    let control = &descent.control;
+    if control.mode() != Mode::LogAdditive && !control.factors().is_empty() {
+        return Err(Error::Unsupported(format!(
+            "signals cannot be sent down under a {} control, only under a log-additive one",
+            control.mode()
+        )));
+    }
+    for signal in &descent.signals {
+        if signal.terms.is_empty() {
+            return Err(Error::request("a signal has no term; give at least one score that it starts at"));
+        }
+    }
+    for term in descent.signals.iter().flat_map(|s| &s.terms).chain(&descent.scored) {
+        let rows = if d.outputs.pooling().is_some() { 1 } else { n };
+        if term.row >= rows {
+            return Err(Error::request(format!("target position {} is outside the scores, which have {rows} rows", term.row)));
+        }
+        if term.output as usize >= model.scores() {
+            return Err(no_such_output(term.output, &d.outputs, model.scores()));
+        }
+    }
+    Ok(())
+}

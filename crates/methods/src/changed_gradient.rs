@@ -1,0 +1,80 @@
+//! Input × changed gradient: what AttnLRP, CP-LRP and GIM have in common. They differ in the rules alone.
+//!
+//! The signal starts at the score that is asked for. The papers start at the logit: ask for the score `logit` to have their numbers. From the
+//! log-probability it starts at `W_t − Σ_v p_v·W_v`, the derivative of the last softmax, which is how these rules treat every softmax; set
+//! against a contrast at the same row, both starts are the same.
+//! Passes: one up, one more through each block on the way down, one back for each target token. Memory: a row of `d_model` numbers a position
+//! and layer.
+
+use pellucid_core::{
+    Engine, Outcome, Question, Result, Score,
+    model::{Architecture, Description, Parameter},
+    rules::Rules,
+    walk::Estimate,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    NormalizeScores, Reduce,
+    embedding::Space,
+    entries::Entries,
+    propagation::{check_layer, promise},
+    reduction::Reduction,
+};
+
+/// Where relevance is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum At {
+    /// At the rows of the token table: what positions and kinds bring is left out. The default.
+    #[default]
+    WordEmbedding,
+    /// At what this block takes; 0: the embedding's output.
+    Hidden(usize),
+}
+
+impl At {
+    fn space(self) -> Space {
+        match self {
+            At::WordEmbedding => Space::Words,
+            At::Hidden(layer) => Space::Layer(layer),
+        }
+    }
+
+    /// # Errors
+    /// A layer that the model does not have.
+    pub(crate) fn check(self, model: &Description) -> Result<()> {
+        match self {
+            At::WordEmbedding => Ok(()),
+            At::Hidden(layer) => check_layer(layer, model.layers),
+        }
+    }
+}
+
+pub(crate) fn estimate(engine: &Engine<'_>, question: &Question, rules: Rules, at: At) -> Result<Estimate> {
+    at.check(engine.model.description())?;
+    Entries::estimate_of_one_walk(engine, question, rules, at.space())
+}
+
+pub(crate) fn attribute(engine: &Engine<'_>, question: &Question, rules: Rules, at: At) -> Result<Outcome> {
+    at.check(engine.model.description())?;
+    let entries = Entries::of_one_walk(engine, question, rules, at.space(), |value, signal| value * signal)?;
+    let mut outcome = entries.outcome(question, Reduction { reduce: Reduce::Sum, absolute: false, normalize: NormalizeScores::None });
+    if rules == Rules::CP_LRP && question.target.score == Score::Logit && conserves(engine.model.architecture(), at) {
+        let sums = outcome.clean.iter().zip(entries.totals()).enumerate();
+        outcome.promises = sums.map(|(t, (clean, got))| promise("conservation", t, clean.logit, got)).collect();
+    }
+    Ok(outcome)
+}
+
+/// Whether CP-LRP loses nothing on the way: no bias takes a share, and nothing but tokens is embedded.
+fn conserves(architecture: &dyn Architecture, at: At) -> bool {
+    let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
+    let takes = |p: &Parameter| match p {
+        Parameter::Linear(l) => l.bias.is_some(),
+        Parameter::Norm(n) => n.bias.is_some(),
+        Parameter::Table(t) => at == At::WordEmbedding && t != architecture.token_table(),
+        Parameter::Factor(_) => false,
+    };
+    !architecture.parameters().iter().chain(&blocks.collect::<Vec<_>>()).any(takes)
+}
