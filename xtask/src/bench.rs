@@ -141,7 +141,8 @@ fn atman(args: &Args, loaded: &Loaded) -> Result<()> {
         (cost, _) = (estimate, ours.push(seconds));
         for (mode, seconds) in &mut theirs {
             if let Some(python) = &args.peer {
-                seconds.push(peer(args, python, mode)?);
+                let json = peer(args, python, &["atman", "--mode", mode])?;
+                seconds.push(json["seconds_total"].as_f64().context("bench/peers.py printed no seconds_total")?);
             }
         }
     }
@@ -163,11 +164,13 @@ fn atman(args: &Args, loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
-/// Seconds that bench/peers.py takes for the whole job.
-fn peer(args: &Args, python: &PathBuf, mode: &str) -> Result<f64> {
+/// What bench/peers.py prints of a job.
+pub(crate) fn peer(args: &Args, python: &PathBuf, job: &[&str]) -> Result<serde_json::Value> {
     let located = source::locate(&args.model, &Options::default())?;
     let output = Command::new(python)
-        .args(["bench/peers.py", "atman", "--mode", mode, "--gguf"])
+        .arg("bench/peers.py")
+        .args(job)
+        .arg("--gguf")
         .arg(located.path)
         .args(["--tokens", &args.tokens.to_string(), "--threads", &args.threads.to_string()])
         .output()
@@ -176,7 +179,7 @@ fn peer(args: &Args, python: &PathBuf, mode: &str) -> Result<f64> {
     let text = String::from_utf8(output.stdout)?;
     let json: serde_json::Value = serde_json::from_str(text.lines().last().context("bench/peers.py printed nothing")?)?;
     eprintln!("{json}");
-    json["seconds_total"].as_f64().context("bench/peers.py printed no seconds_total")
+    Ok(json)
 }
 
 /// Prompts of 64 to 2,048 tokens. Of long ones only every so many tokens are suppressed, and the whole is reckoned from the arithmetic.

@@ -2,11 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Instant,
-};
+use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use pellucid::{
@@ -14,13 +10,12 @@ use pellucid::{
     core::{Method, Score},
     explain::peak_bytes,
     methods,
-    models::source::{self, Options},
 };
 
-use crate::bench::{Args, median, mib, question};
+use crate::bench::{Args, median, mib, peer, question};
 
 /// Methods whose memory is shown, and that a stack of patterns would not fit into memory for.
-const LONG: [&str; 6] = ["attention-rollout", "chefer", "attn-lrp", "alti", "ifr", "input-x-gradient"];
+const LONG: [&str; 4] = ["chefer", "attention-rollout", "attn-lrp", "alti"];
 
 /// Chefer's relevance against PyTorch's forward and backward pass with every attention map's gradient, run in turns.
 pub(crate) fn against_peer(args: &Args, loaded: &Loaded) -> Result<()> {
@@ -29,7 +24,8 @@ pub(crate) fn against_peer(args: &Args, loaded: &Loaded) -> Result<()> {
     for _ in 0..args.runs {
         ours.push(once(args, loaded, "chefer")?);
         if let Some(python) = &args.peer {
-            theirs.push(peer(args, python)?);
+            let json = peer(args, python, &["relevance"])?;
+            theirs.push(json["seconds"].as_f64().context("bench/peers.py printed no seconds")?);
         }
     }
     let spread = |seconds: &[f64]| (seconds.iter().copied().fold(f64::INFINITY, f64::min), seconds.iter().copied().fold(0.0, f64::max));
@@ -86,19 +82,4 @@ fn once(args: &Args, loaded: &Loaded, name: &str) -> Result<f64> {
     let outcome = method.attribute(&engine, &question)?;
     ensure!(outcome.per_target_token.iter().flatten().all(|s| s.is_finite()), "a score of {name} is not finite");
     Ok(begin.elapsed().as_secs_f64())
-}
-
-fn peer(args: &Args, python: &Path) -> Result<f64> {
-    let located: PathBuf = source::locate(&args.model, &Options::default())?.path;
-    let output = Command::new(python)
-        .args(["bench/peers.py", "relevance", "--gguf"])
-        .arg(located)
-        .args(["--tokens", &args.tokens.to_string(), "--threads", &args.threads.to_string()])
-        .output()
-        .context("cannot start the peer's Python")?;
-    ensure!(output.status.success(), "bench/peers.py failed: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    let json: serde_json::Value = serde_json::from_str(text.lines().last().context("bench/peers.py printed nothing")?)?;
-    eprintln!("{json}");
-    json["seconds"].as_f64().context("bench/peers.py printed no seconds")
 }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use pellucid_core::{
-    Engine, Result,
+    Engine, Error, Result,
     walk::{
         Estimate,
         down::{Descent, Landing, Wanted},
@@ -39,11 +39,18 @@ impl Points<'_> {
             // The least number that does not fit, found by halving; one point must.
             let (mut fits, mut beyond, mut cost) = (1, most + 1, self.cost(first..first + 1)?);
             let memory = self.engine.memory()?;
+            if cost.peak_bytes > memory {
+                return Err(Error::Memory(format!(
+                    "one step needs about {} MiB, but may take {} MiB: allow more with --max-memory, or explain a shorter input",
+                    cost.peak_bytes.div_ceil(1 << 20),
+                    memory >> 20
+                )));
+            }
             while beyond - fits > 1 {
                 let tried = if beyond > most { most } else { (fits + beyond) / 2 };
                 match self.cost(first..first + tried) {
                     Ok(needs) if needs.peak_bytes <= memory => (fits, cost) = (tried, needs),
-                    Ok(_) | Err(pellucid_core::Error::Memory(_)) => beyond = tried,
+                    Ok(_) | Err(Error::Memory(_)) => beyond = tried,
                     Err(other) => return Err(other),
                 }
                 if fits == most {

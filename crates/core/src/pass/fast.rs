@@ -32,16 +32,17 @@ pub struct Rows<T: Element> {
 /// Buffers that a thread keeps for its next operations.
 type Pool<T> = RefCell<Vec<Vec<T>>>;
 
-/// More than a block ever has in hand at once.
-const POOLED: usize = 12;
+/// About as many as a block's tape and what goes back through it have in hand at once.
+const POOLED: usize = 32;
 
 impl<T: Element> Rows<T> {
     /// Rows with some numbers in them; whoever takes them writes every one.
     pub(crate) fn unwritten(rows: usize, width: usize) -> Self {
         let length = rows * width;
         let mut data = T::pool().with_borrow_mut(|pool| {
-            let nearest = (0..pool.len()).min_by_key(|i| pool[*i].len().abs_diff(length));
-            nearest.map_or(Vec::new(), |i| pool.swap_remove(i))
+            // Not one that is much too large: rows may be kept for long.
+            let fits = (0..pool.len()).filter(|i| (length..=length + length / 4).contains(&pool[*i].capacity()));
+            fits.min_by_key(|i| pool[*i].capacity()).map_or(Vec::new(), |i| pool.swap_remove(i))
         });
         data.truncate(length);
         data.resize(length, T::default());
@@ -59,9 +60,10 @@ impl<T: Element> Drop for Rows<T> {
         // A thread that is ending has no pool any more.
         let _ = T::pool().try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if pool.len() < POOLED {
-                pool.push(data);
+            if pool.len() == POOLED {
+                pool.remove(0); // sizes that nobody asks for any more go first
             }
+            pool.push(data);
         });
     }
 }

@@ -97,6 +97,16 @@ const HELD: usize = 8 << 20;
 /// Keys that are packed together: what a causal block does not see is not multiplied.
 const KEYS: usize = 256;
 
+/// Query rows in a block.
+fn block_rows(heads: usize, keys: usize, looks: usize) -> usize {
+    (HELD / (heads * keys.next_multiple_of(32) * looks.max(1))).clamp(8, BLOCK)
+}
+
+/// Numbers that a block of `keys` keys holds under so many signals and looks.
+pub(crate) fn block_numbers(heads: usize, keys: usize, signals: usize, looks: usize) -> usize {
+    block_rows(heads, keys, looks).min(keys) * heads * keys.next_multiple_of(32) * (3 + 2 * signals + looks)
+}
+
 /// One attention on a tape.
 pub(super) struct Site<'a, T: Element> {
     pub(super) q: &'a Rows<T>,
@@ -149,8 +159,7 @@ impl<T: Element> Site<'_, T> {
         let sides: Vec<Side<T>> = self.map((0..kv_heads).collect(), |h| self.side(h, !signals.is_empty()));
         let zeros = |_: usize| signals.iter().map(|_| vec![T::ZERO; n * d]).collect::<Vec<_>>();
         let mut states: Vec<Head<T>> = (0..heads).map(|index| Head { index, dq: zeros(0), dk: zeros(1), dv: zeros(2) }).collect();
-        let held = heads * n.next_multiple_of(32) * looks.len().max(1);
-        let block = (HELD / held).clamp(8, BLOCK);
+        let block = block_rows(heads, n, looks.len());
         for first in (0..n).step_by(block) {
             let rows = first..(first + block).min(n);
             let step = |state: &mut Head<T>| self.step(state, &sides[state.index / (heads / kv_heads)], rows.clone(), signals, looks);
@@ -420,7 +429,7 @@ impl<T: Element> Site<'_, T> {
         let n = self.k.rows();
         let sides: Vec<Side<T>> = self.map((0..kv_heads).collect(), |h| self.side(h, false));
         let looks = [Look { of: Combine::Pattern, heads: Heads::Each }];
-        let block = (HELD / (heads * n.next_multiple_of(32))).clamp(8, BLOCK);
+        let block = block_rows(heads, n, 1);
         for first in rows.clone().step_by(block) {
             let part = first..(first + block).min(rows.end);
             let one = |index: usize| {

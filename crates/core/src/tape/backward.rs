@@ -60,7 +60,7 @@ impl<T: Element> Backward<'_, T> {
                     parallel: self.parallel,
                 };
                 let zeros = || {
-                    let mut zeros = Rows::unwritten(node.count(), node.width());
+                    let mut zeros = Rows::unwritten(nodes[*q].count(), node.width());
                     zeros.data.fill(T::ZERO);
                     zeros
                 };

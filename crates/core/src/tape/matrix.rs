@@ -109,6 +109,7 @@ impl<T: Real> Matrix<T> {
 
     /// Packed for `x·Pᵀ`, or `y·P` if `back`, with `P` the given part of the weight.
     pub(crate) fn packed(&self, part: Part, back: bool) -> &Packed<T> {
+        // On one thread: a thread that waits inside could be given work that asks for this very pack.
         self.packs[part as usize * 2 + usize::from(back)].get_or_init(|| {
             let chosen;
             let values = if part == Part::All {
@@ -144,6 +145,13 @@ impl<T: Real> Weights<T> {
             _ => unreachable!("only linear maps were kept"),
         };
         Ok(Self { matrices: maps.into_iter().map(read).collect::<Result<_>>()?, rest: Prepared::new(&rest, store)? })
+    }
+
+    /// Packs every matrix for products that go up, or `back`, side by side.
+    pub(crate) fn pack(&self, back: bool) {
+        self.matrices.par_iter().for_each(|(_, matrix)| {
+            matrix.packed(Part::All, back);
+        });
     }
 
     pub(crate) fn matrix(&self, map: &Linear) -> &Matrix<T> {

@@ -180,6 +180,27 @@ pub struct Tape<T: Element> {
     pub output: usize,
 }
 
+impl<T: Element> Tape<T> {
+    /// Lets go of results that gradient rules do not look at: what stays is what goes into norms, activations, gates and attention.
+    pub(crate) fn thin(&mut self) {
+        let mut needed = vec![false; self.nodes.len()];
+        needed[0] = true; // what the block takes: somebody may want to see it
+        for (at, node) in self.nodes.iter().enumerate() {
+            match &node.op {
+                // The operands of a linear map, a sum or a rotation do not matter to their derivatives.
+                Op::Input | Op::Tokens | Op::Lookup | Op::Linear { .. } | Op::Rotary { .. } | Op::Add { .. } | Op::Scale { .. } => {}
+                Op::Activation { x, .. } => (needed[at], needed[*x]) = (true, true),
+                op => op.operands().into_iter().for_each(|o| needed[o] = true),
+            }
+        }
+        for (node, needed) in self.nodes.iter_mut().zip(needed) {
+            if !needed {
+                node.rows = Rows::unwritten(0, node.rows.width);
+            }
+        }
+    }
+}
+
 /// The taping pass over one input.
 pub(crate) struct TapePass<'a, T: Element> {
     pub(crate) input: &'a Input,

@@ -1,15 +1,18 @@
 //! The walk down, with rules: signals start at scores and go back through one block after the other.
 //!
-//! On the way up only each block's input is kept. On the way down a block is run again on a tape, every signal is sent back through it under its
-//! rules, and the tape is dropped. All inputs go through a layer together, so that its weights are decoded twice a walk.
-//! Memory: one row of `d_model` numbers per row and layer, one block's weights and tape, and blocks of rows of its patterns. No n×n tensor, and
-//! nothing of size layers × n × n. Passes: one up, one more through every block on the way down, and one back for each signal.
+//! On the way up each block's input is kept, and of the last blocks, as far as a gibibyte goes (and half of the memory that is left), all they did.
+//! On the way down a block of which only the input was kept is run again on a tape; every signal is sent back through the tape under its rules,
+//! and the tape is dropped. All inputs go through a layer together, so that its weights are decoded twice a walk.
+//! Memory: one row of `d_model` numbers per row and layer, one block's weights and tape, tapes up to the limit, and blocks of rows of its
+//! patterns. No n×n tensor, and nothing of size layers × n × n. Passes: one up, one more through every block whose tape was not kept, and one
+//! back for each signal.
 //! Deliberately absent: what signals are for, and finishing touches such as input × gradient.
 
 pub(crate) mod head;
 
 use rayon::prelude::*;
 
+use crate::tape::attention::block_numbers;
 pub use crate::tape::attention::{Combine, Heads, Look, Patterns};
 use crate::{
     Error, Result,
@@ -162,15 +165,30 @@ struct Down<'a, T: Element> {
     descents: &'a [Descent],
     wanted: &'a Wanted,
     rotary: RotaryTables<T>,
+    /// How many of the last layers' tapes are kept rather than made again.
+    tapes: usize,
 }
+
+/// Bytes of tapes that are kept at most: enough for prompts of ordinary length, whose way down then needs no second way up.
+const TAPES: u64 = 1 << 30;
 
 /// One input between layers.
 struct State<T: Element> {
-    /// What each block takes.
-    inputs: Vec<Rows<T>>,
+    /// What the next block takes.
+    x: Option<Rows<T>>,
+    /// What is kept of each block that is gone through again.
+    kept: Vec<Kept<T>>,
     /// What arrives from above, per signal.
     signals: Vec<Option<Rows<T>>>,
     landed: Landed,
+}
+
+/// What is kept of a block.
+enum Kept<T: Element> {
+    /// What it took: it is run again.
+    Input(Rows<T>),
+    /// All it did.
+    Tape(Tape<T>),
 }
 
 impl<'a, T: Element> Down<'a, T> {
@@ -195,7 +213,7 @@ impl<'a, T: Element> Down<'a, T> {
             model.unembedding()?;
         }
         let longest = descents.iter().map(|d| d.input.len()).max().unwrap_or(0);
-        let down = Self { engine, descents, wanted, rotary: RotaryTables::new(longest) };
+        let mut down = Self { engine, descents, wanted, rotary: RotaryTables::new(longest), tapes: 0 };
         let (needs, may) = (down.cost().peak_bytes, engine.memory()?);
         if needs > may {
             return Err(Error::Memory(format!(
@@ -204,6 +222,8 @@ impl<'a, T: Element> Down<'a, T> {
                 may >> 20
             )));
         }
+        let gone_through = d.layers - down.lowest().min(d.layers);
+        down.tapes = (TAPES.min((may - needs) / 2) / down.tape_bytes().max(1)).min(gone_through as u64) as usize;
         Ok(down)
     }
 
@@ -225,29 +245,51 @@ impl<'a, T: Element> Down<'a, T> {
         let (d, flops) = (self.engine.model.description(), self.engine.flops());
         let rows: usize = self.descents.iter().map(|d| d.input.len()).sum();
         let sent: usize = self.descents.iter().map(|d| d.input.len() * d.signals.len()).sum();
-        let below = (d.layers - self.lowest().min(d.layers)) as f64 / d.layers as f64;
+        let below = d.layers - self.lowest().min(d.layers);
         let one = |descent: &Descent| {
             let n = descent.input.len();
-            let up = flops.segment(d, 0..n, n, n) - n as f64 * flops.vocabulary;
-            up * (1.0 + below * (1.0 + descent.signals.len() as f64))
+            let layer = (flops.segment(d, 0..n, n, n) - n as f64 * flops.vocabulary) / d.layers as f64;
+            layer * (d.layers + below - self.tapes + below * descent.signals.len()) as f64
         };
         let size = self.engine.compute.bytes() as u64;
         let longest = self.descents.iter().map(|d| d.input.len()).max().unwrap_or(0) as u64;
         let most = self.descents.iter().map(|d| d.signals.len()).max().unwrap_or(0) as u64;
-        let width = (2 * (d.heads + d.kv_heads) * d.d_head + 3 * d.d_ff + 8 * d.d_model) as u64;
+        let width = self.tape_width();
         let linears = |p: &Parameter| if let Parameter::Linear(l) = p { (l.inputs * l.outputs()) as u64 } else { 0 };
         let architecture = self.engine.model.architecture();
         let block = (0..d.layers).map(|l| architecture.block_parameters(l).iter().map(linears).sum::<u64>()).max().unwrap_or(0);
         let kept = ((rows * (d.layers + 1) + sent) * (d.d_model + d.beside)) as u64;
         let side_by_side = if self.side_by_side() { rayon::current_num_threads() as u64 } else { 1 };
-        let patterns = (8u64 << 20) * (3 + 2 * most) / 2;
+        let patterns = block_numbers(d.heads, longest as usize, most as usize, self.wanted.looks.len()) as u64;
         Estimate {
             copies: self.descents.len(),
             rows: (rows + if self.goes_down() { rows + sent } else { 0 }) as u64,
             sweeps: 1 + usize::from(self.goes_down()),
             gflop: self.descents.iter().map(one).sum::<f64>() / 1e9,
-            peak_bytes: size * (kept + longest * width * (1 + most) * side_by_side + 3 * block) + 4 * block + size * patterns,
+            peak_bytes: size * (kept + longest * width * (1 + most) * side_by_side + 3 * block)
+                + 4 * block
+                + size * patterns
+                + self.tapes as u64 * self.tape_bytes(),
         }
+    }
+
+    /// Numbers that a block writes down for each row, about.
+    fn tape_width(&self) -> u64 {
+        let d = self.engine.model.description();
+        (2 * (d.heads + d.kv_heads) * d.d_head + 3 * d.d_ff + 8 * d.d_model + d.beside) as u64
+    }
+
+    /// Whether an input's tapes need no more than gradient rules look at.
+    fn thins(&self, i: usize) -> bool {
+        self.descents[i].signals.iter().all(|s| matches!(s.rules, Rules::Gradient(_)))
+    }
+
+    /// Bytes of one layer's kept tapes, about.
+    fn tape_bytes(&self) -> u64 {
+        let d = self.engine.model.description();
+        let thin = ((d.heads + 2 * d.kv_heads) * d.d_head + 2 * d.d_ff + 2 * (d.d_model + d.beside)) as u64;
+        let of = |(i, descent): (usize, &Descent)| descent.input.len() as u64 * if self.thins(i) { thin } else { self.tape_width() };
+        self.descents.iter().enumerate().map(of).sum::<u64>() * self.engine.compute.bytes() as u64
     }
 
     /// Whether inputs go side by side, each on one thread; a few go one after the other, each on all threads.
@@ -274,17 +316,16 @@ impl<'a, T: Element> Down<'a, T> {
         for layer in 0..layers {
             self.engine.check_cancelled()?;
             let weights = Weights::new(&architecture.block_parameters(layer), store)?;
-            self.each_state(&mut states, |i, state| {
-                let tape = self.block(i, layer, state, &weights)?;
-                state.inputs.push(output(tape));
-                self.engine.progress.advance(state.inputs[0].rows() as u64);
-                Ok(())
-            })?;
+            weights.pack(false);
+            self.each_state(&mut states, |i, state| self.ascend(i, layer, state, &weights))?;
         }
         self.start(&mut states, &outside)?;
         for layer in (self.lowest()..layers).rev() {
             self.engine.check_cancelled()?;
             let weights = Weights::new(&architecture.block_parameters(layer), store)?;
+            if self.descents.iter().any(|d| !d.signals.is_empty()) {
+                weights.pack(true);
+            }
             if self.side_by_side() && self.wanted.looks.is_empty() {
                 self.each_state(&mut states, |i, state| self.descend(i, layer, state, &weights, &mut |_| Ok(())))?;
             } else {
@@ -332,7 +373,7 @@ impl<'a, T: Element> Down<'a, T> {
             }
             None => output(self.embedding_tape(i, outside)?),
         };
-        Ok(State { inputs: vec![first], signals: Vec::new(), landed: Landed::default() })
+        Ok(State { x: Some(first), kept: Vec::new(), signals: Vec::new(), landed: Landed::default() })
     }
 
     fn embedding_output(&self) -> Result<Vec<f64>> {
@@ -346,9 +387,28 @@ impl<'a, T: Element> Down<'a, T> {
         Ok(pass.end(&output))
     }
 
-    fn block(&self, i: usize, layer: usize, state: &State<T>, weights: &Weights<T>) -> Result<Tape<T>> {
+    /// One block of one input on the way up.
+    fn ascend(&self, i: usize, layer: usize, state: &mut State<T>, weights: &Weights<T>) -> Result<()> {
+        let mut tape = self.block(i, layer, state.x.take().expect("every block gives rows"), weights)?;
+        self.engine.progress.advance(self.descents[i].input.len() as u64);
+        if layer + self.tapes >= self.engine.model.description().layers {
+            state.x = Some(crate::tape::copy(&tape.nodes[tape.output].rows));
+            if self.thins(i) {
+                tape.thin();
+            }
+            state.kept.push(Kept::Tape(tape));
+            return Ok(());
+        }
+        if layer >= self.lowest() {
+            state.kept.push(Kept::Input(take(&mut tape, 0)));
+        }
+        state.x = Some(output(tape));
+        Ok(())
+    }
+
+    fn block(&self, i: usize, layer: usize, x: Rows<T>, weights: &Weights<T>) -> Result<Tape<T>> {
         let mut pass = self.pass(i, weights);
-        let x = pass.begin(crate::tape::copy(&state.inputs[layer]));
+        let x = pass.begin(x);
         let output = self.engine.model.architecture().block(layer, x, &mut pass)?;
         Ok(pass.end(&output))
     }
@@ -358,7 +418,7 @@ impl<'a, T: Element> Down<'a, T> {
         let pooling = self.engine.model.description().outputs.pooling();
         for (i, state) in states.iter_mut().enumerate() {
             let descent = &self.descents[i];
-            let last = state.inputs.pop().expect("every block has given its output");
+            let last = state.x.take().expect("every block gives rows");
             if descent.signals.is_empty() && descent.scored.is_empty() {
                 continue;
             }
@@ -397,17 +457,19 @@ impl<'a, T: Element> Down<'a, T> {
 
     /// One block of one input.
     fn descend(&self, i: usize, layer: usize, state: &mut State<T>, weights: &Weights<T>, see: &mut See<'_>) -> Result<()> {
-        let tape = self.block(i, layer, state, weights)?;
+        let tape = match state.kept.pop().expect("something is kept of every block that is gone through again") {
+            Kept::Input(x) => self.block(i, layer, x, weights)?,
+            Kept::Tape(tape) => tape,
+        };
         let rules: Vec<Rules> = self.descents[i].signals.iter().map(|s| s.rules).collect();
         let looks = if layer >= self.wanted.lowest { &self.wanted.looks[..] } else { &[] };
-        let keys = state.inputs[layer].rows();
+        let keys = self.descents[i].input.len();
         let mut show = |layer: usize, rows, looks: &[Vec<f64>]| see(&Patterns { descent: i, layer, rows, keys, looks });
         let seeds = std::mem::take(&mut state.signals);
         state.signals = self.backward(i, &tape, weights, &rules).run(seeds, |op| matches!(op, Op::Input), looks, &mut show)?;
-        let value = state.inputs.pop().expect("one input a block");
         for (slot, _) in self.wanted.hidden.iter().enumerate().filter(|(_, l)| **l == layer) {
             state.landed.hidden.resize(self.wanted.hidden.len(), Reached::default());
-            state.landed.hidden[slot] = reached(&value, &state.signals);
+            state.landed.hidden[slot] = reached(&tape.nodes[0].rows, &state.signals);
         }
         self.engine.progress.advance(2 * keys as u64);
         Ok(())
@@ -426,8 +488,13 @@ impl<'a, T: Element> Down<'a, T> {
 }
 
 fn output<T: Element>(mut tape: Tape<T>) -> Rows<T> {
-    let empty = Rows::unwritten(0, 1);
-    std::mem::replace(&mut tape.nodes[tape.output].rows, empty)
+    let at = tape.output;
+    take(&mut tape, at)
+}
+
+/// The rows of a node that is not needed any more.
+fn take<T: Element>(tape: &mut Tape<T>, node: usize) -> Rows<T> {
+    std::mem::replace(&mut tape.nodes[node].rows, Rows::unwritten(0, 1))
 }
 
 fn reached<T: Element>(value: &Rows<T>, signals: &[Option<Rows<T>>]) -> Reached {

@@ -19,7 +19,7 @@ use crate::setup::{LLAMA, both, folder, question};
 const UP: [&str; 2] = ["atman", "occlusion"];
 
 /// Rows read of each tensor.
-type Reads = Arc<Mutex<BTreeMap<String, usize>>>;
+pub(crate) type Reads = Arc<Mutex<BTreeMap<String, usize>>>;
 
 struct Counting {
     inner: Box<dyn WeightStore>,
@@ -45,7 +45,7 @@ impl WeightStore for Counting {
     }
 }
 
-fn counting(case: &str) -> (Model, Reads) {
+pub(crate) fn counting(case: &str) -> (Model, Reads) {
     let json = serde_json::from_slice(&std::fs::read(folder(case).join("config.json")).unwrap()).unwrap();
     let config = Config::new(json).unwrap();
     let architecture = (find(config.model_type().unwrap()).unwrap().build)(&config).unwrap();

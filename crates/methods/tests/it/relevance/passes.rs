@@ -1,56 +1,11 @@
 //! How many walks, and how often weights are read.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    sync::{Arc, Mutex},
-};
-
-use pellucid_core::{Model, Result, Score, TensorInfo, WeightStore};
+use pellucid_core::{Model, Score};
 use pellucid_methods::{METHODS, find};
-use pellucid_models::{
-    architectures::{Config, find as architecture},
-    weights,
-};
 use serde_json::json;
 
 use super::{class, continuation, engine, model};
-
-/// Rows read of each tensor.
-type Reads = Arc<Mutex<BTreeMap<String, usize>>>;
-
-struct Counting {
-    inner: Box<dyn WeightStore>,
-    reads: Reads,
-}
-
-impl WeightStore for Counting {
-    fn names(&self) -> Vec<String> {
-        self.inner.names()
-    }
-
-    fn info(&self, name: &str) -> Option<TensorInfo> {
-        self.inner.info(name)
-    }
-
-    fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        *self.reads.lock().unwrap().entry(name.into()).or_default() += rows.len();
-        self.inner.read_rows(name, rows, out)
-    }
-
-    fn release(&self, name: &str) {
-        self.inner.release(name);
-    }
-}
-
-fn counting(case: &str) -> (Model, Reads) {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(case);
-    let config = Config::new(serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()).unwrap();
-    let reads = Reads::default();
-    let inner = weights::open(&folder.join("model.safetensors")).unwrap();
-    let architecture = (architecture(config.model_type().unwrap()).unwrap().build)(&config).unwrap();
-    (Model::new(architecture, Box::new(Counting { inner, reads: reads.clone() }), |_| false).unwrap(), reads)
-}
+use crate::passes::{Reads, counting};
 
 /// How often a layer's output projection is read whole.
 fn times(reads: &Reads, model: &Model, layer: usize) -> usize {
