@@ -31,7 +31,7 @@ pub(crate) const ENTRY: Entry = Entry {
     id: "chefer",
     summary: "weighs attention with its gradient and adds it up through the layers",
     needs: "gradients at the attention",
-    promise: "no score is negative; the row of the target keeps at least 1",
+    promise: "no score is negative; with the identity the row of the target keeps at least 1",
     cost: "one walk down with a signal a target token; memory of one block and parts of its pattern",
     source: "Chefer et al. 2021, arXiv 2103.15679",
     docs: include_str!("chefer.rs"),
