@@ -9,6 +9,7 @@ use pellucid::{
         candle::{DType, Tensor},
         model::Outputs,
         walk::{
+            down::{Descent, Wanted},
             trace::Site,
             up::{Answer, Ask, Copy, Document, Readout, TokenScore},
         },
@@ -334,4 +335,22 @@ fn what_does_not_suit_an_encoder_is_refused_by_name() {
             assert!(refused(&model, symbols(3, 0).into(), 0, 2).contains("no score 2: the input is compared with 2 texts"));
         }
     }
+}
+
+#[test]
+fn an_input_of_nothing_but_fillers_is_refused_on_the_way_up_and_down() {
+    let seen = std::cell::Cell::new(0);
+    each(|_, model| {
+        let Some(filler) = model.description().filler else { return };
+        seen.set(seen.get() + 1);
+        let input = Input::tokens(&[filler; 3]);
+        let engine = Engine::new(model);
+        let asks = vec![Ask { position: 0, tokens: vec![0] }];
+        let up = engine.up(&[Document { input: input.clone(), asks, ..Document::default() }], &[], Readout::default());
+        let down = engine.down(&[Descent { input, ..Descent::default() }], &Wanted::default(), &mut |_| Ok(()));
+        for error in [up.unwrap_err(), down.unwrap_err()] {
+            assert!(error.to_string().contains("nothing but filler tokens"), "{error}");
+        }
+    });
+    assert_eq!(seen.get(), 1, "one of the models has fillers");
 }

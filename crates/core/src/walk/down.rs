@@ -8,28 +8,27 @@
 //! back for each signal.
 //! Deliberately absent: what signals are for, and finishing touches such as input × gradient.
 
+mod check;
 pub(crate) mod head;
 
 use rayon::prelude::*;
 
+pub(crate) use self::check::check;
 use crate::tape::attention::block_numbers;
 pub use crate::tape::attention::{Combine, Heads, Look, Patterns};
 use crate::{
     Error, Result,
-    control::{Control, Mode},
+    control::Control,
     engine::{Compute, Engine},
     method::Score,
     model::Parameter,
     pass::{
         Input,
-        fast::{Element, RotaryTables, Rows, check_input},
+        fast::{Element, RotaryTables, Rows},
     },
     rules::Rules,
     tape::{Op, Tape, TapePass, Weights, backward::Backward},
-    walk::{
-        Estimate,
-        up::{TokenScore, no_such_output},
-    },
+    walk::{Estimate, up::TokenScore},
 };
 
 /// An input and the signals that are sent down through it.
@@ -40,7 +39,7 @@ pub struct Descent {
     /// What stands in place of the token embeddings, `[row, width of the token table]`; positions and the rest are added to it. Unlike a
     /// [`Symbol::Vector`](crate::Symbol::Vector) in full precision.
     pub embedded: Option<Vec<f64>>,
-    /// What the first block takes in place of the embedded input, `[row, d_model]`; positions and all that is added already.
+    /// What the first block takes in place of the embedded input, `[row, d_model]` (and what travels beside it); positions and all that is added already.
     pub hidden: Option<Vec<f64>>,
     /// Control that is always on; log-additive, if any.
     pub control: Control,
@@ -501,47 +500,4 @@ fn reached<T: Element>(value: &Rows<T>, signals: &[Option<Rows<T>>]) -> Reached 
     let numbers = |x: &Rows<T>| -> Vec<f64> { x.data.iter().map(|x| x.to_f64()).collect() };
     let zeros = || vec![0.0; value.data.len()];
     Reached { value: numbers(value), signals: signals.iter().map(|s| s.as_ref().map_or_else(zeros, numbers)).collect() }
-}
-
-fn check(engine: &Engine<'_>, descent: &Descent) -> Result<()> {
-    let (model, d) = (engine.model, engine.model.description());
-    let n = descent.input.len();
-    if n == 0 || n > d.context {
-        return Err(Error::request(format!("the input has {n} tokens, the model takes 1 to {}", d.context)));
-    }
-    check_input(&descent.input, model.architecture())?;
-    if d.pooled_rows(&descent.input).is_some_and(|rows| rows.is_empty()) {
-        return Err(Error::request("the input has nothing but filler tokens; give at least one token of text"));
-    }
-    if descent.hidden.is_some() && descent.embedded.is_some() {
-        return Err(Error::request("an input that begins after the embedding has no token embeddings to replace"));
-    }
-    let given = [("hidden numbers", &descent.hidden, d.d_model), ("numbers of token embeddings", &descent.embedded, model.token_width())];
-    for (name, values, width) in given {
-        if let Some(values) = values.as_ref().filter(|v| v.len() != n * width || v.iter().any(|x| !x.is_finite())) {
-            return Err(Error::request(format!("{} {name} for {n} positions; there must be {} finite ones", values.len(), n * width)));
-        }
-    }
-    let control = &descent.control;
-    if control.mode() != Mode::LogAdditive && !control.factors().is_empty() {
-        return Err(Error::Unsupported(format!(
-            "signals cannot be sent down under a {} control, only under a log-additive one",
-            control.mode()
-        )));
-    }
-    for signal in &descent.signals {
-        if signal.terms.is_empty() {
-            return Err(Error::request("a signal has no term; give at least one score that it starts at"));
-        }
-    }
-    for term in descent.signals.iter().flat_map(|s| &s.terms).chain(&descent.scored) {
-        let rows = if d.outputs.pooling().is_some() { 1 } else { n };
-        if term.row >= rows {
-            return Err(Error::request(format!("target position {} is outside the scores, which have {rows} rows", term.row)));
-        }
-        if term.output as usize >= model.scores() {
-            return Err(no_such_output(term.output, &d.outputs, model.scores()));
-        }
-    }
-    Ok(())
 }

@@ -13,17 +13,17 @@ pub use crate::tape::{
     stage::{Anatomy, Stage},
 };
 use crate::{
-    Error, Result,
-    control::{Control, Mode},
+    Result,
+    control::Control,
     engine::{Compute, Engine},
     pass::{
         Input,
-        fast::{Element, RotaryTables, Rows, check_input},
+        fast::{Element, RotaryTables, Rows},
     },
     tape::{TapePass, Weights, copy},
     walk::{
         Estimate,
-        down::{Descent, Term, Wanted, head},
+        down::{Descent, Term, Wanted, check, head},
         up::{TokenScore, no_such_output},
     },
 };
@@ -119,28 +119,10 @@ struct Mix<'a, T: Element> {
 
 impl<'a, T: Element> Mix<'a, T> {
     fn new(engine: &'a Engine<'a>, input: &'a Input, control: &'a Control, terms: &'a [Term]) -> Result<Self> {
-        let (model, d, n) = (engine.model, engine.model.description(), input.len());
-        if n == 0 || n > d.context {
-            return Err(Error::request(format!("the input has {n} tokens, the model takes 1 to {}", d.context)));
-        }
-        check_input(input, model.architecture())?;
-        if control.mode() != Mode::LogAdditive && !control.factors().is_empty() {
-            return Err(Error::Unsupported(format!(
-                "blocks cannot be taken apart under a {} control, only under a log-additive one",
-                control.mode()
-            )));
-        }
-        let rows = if d.outputs.pooling().is_some() { 1 } else { n };
-        for term in terms {
-            if term.row >= rows {
-                return Err(Error::request(format!("target position {} is outside the scores, which have {rows} rows", term.row)));
-            }
-            if term.output as usize >= model.scores() {
-                return Err(no_such_output(term.output, &d.outputs, model.scores()));
-            }
-        }
+        let whole = Descent { input: input.clone(), control: control.clone(), scored: terms.to_vec(), ..Descent::default() };
+        check(engine, &whole)?;
         let cost = engine.estimate_mix(input)?;
-        Ok(Self { engine, input, control, terms, rotary: RotaryTables::new(n), cost })
+        Ok(Self { engine, input, control, terms, rotary: RotaryTables::new(input.len()), cost })
     }
 
     fn run<M: Mixer>(&self, order: Order, mixer: &mut M) -> Result<Mixed> {
