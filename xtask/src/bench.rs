@@ -6,6 +6,7 @@
 //! cargo run --release -p xtask -- bench document                `auto` units against tokens on 2,000 tokens
 //! cargo run --release -p xtask -- bench big --model FILE        a model larger than memory
 //! cargo run --release -p xtask -- bench relevance --peer PYTHON --tokens 512    Chefer's relevance, against bench/peers.py
+//! cargo run --release -p xtask -- bench vit --peer PYTHON       AtMan of the 196 patches of a ViT-B/16, against bench/peers.py
 //! cargo run --release -p xtask -- bench growth                  methods that walk down, time and memory against length
 //! ```
 
@@ -26,7 +27,7 @@ use pellucid::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::relevance;
+use crate::{relevance, vit};
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,6 +46,8 @@ enum Job {
     Growth,
     /// One method on one prompt.
     Method,
+    /// AtMan on a picture.
+    Vit,
 }
 
 #[derive(clap::Args)]
@@ -77,6 +80,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.job == Job::Growth {
         return relevance::growth(args);
     }
+    if args.job == Job::Vit {
+        return vit::run(args);
+    }
     pellucid::core::use_threads(args.threads)?;
     let loaded = load(&args.model, &Options::default())?;
     let bytes = 4 * loaded.model.parameter_count();
@@ -90,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Job::Document => document(args, &loaded),
         Job::Big => big(args, &loaded),
         Job::Relevance => relevance::against_peer(args, &loaded),
-        Job::Growth | Job::Method => unreachable!("done above"),
+        Job::Growth | Job::Method | Job::Vit => unreachable!("done above"),
     }
 }
 
@@ -124,7 +130,7 @@ pub(crate) fn mib(bytes: u64) -> u64 {
 }
 
 /// The rate of plain matrix products of this model's shapes, on all threads, in GFLOP/s.
-fn product_rate(loaded: &Loaded, threads: usize) -> f64 {
+pub(crate) fn product_rate(loaded: &Loaded, threads: usize) -> f64 {
     let d = loaded.model.description();
     pellucid::core::product_rate(384, d.d_model, d.d_ff, threads)
 }

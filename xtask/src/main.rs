@@ -7,6 +7,7 @@ mod bench;
 mod big_model;
 mod relevance;
 mod test;
+mod vit;
 
 use clap::{Parser, Subcommand};
 

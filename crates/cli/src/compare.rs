@@ -72,6 +72,7 @@ impl Typed {
         let mut methods = chosen(&self.methods, &self.set)?.into_iter();
         let first = methods.next().ok_or_else(|| Error::request("there is no method to compare; name one with --methods"))?;
         let json = self.output.json;
+        self.output.spare(&self.asked.files())?;
         let outputs = if self.estimate { None } else { Some(self.output.meaning()?) };
         let request = self.asked.meaning(first, self.estimate)?;
         Ok(Meaning { machine: Machine::new(self.model, self.machine), request, more: methods.collect(), named, outputs, json })

@@ -1,13 +1,14 @@
 //! `pellucid explain`: which parts of a prompt an answer rests on.
 
+mod folder;
 mod meaning;
 mod typed;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use pellucid::{
     Engine, Error, Loaded, Result,
-    explain::{Prepared, explain},
+    explain::{Aim, Prepared, Request, Texts, explain},
 };
 use serde_json::json;
 
@@ -17,6 +18,10 @@ pub(crate) use meaning::setting;
 pub(crate) use typed::{AskedArgs, Typed};
 
 pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
+    let folder = typed.asked.picture.image.clone().filter(|path| path.is_dir());
+    if let Some(folder) = folder {
+        return each(typed, &folder);
+    }
     let mut asked = typed.meaning()?;
     let loaded = asked.machine.load()?;
     let engine = asked.machine.engine(&loaded);
@@ -27,15 +32,48 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
         None => estimate(&asked, &prepared, &loaded, &engine)?,
         Some(outputs) => {
             check_target_token(outputs.target_token(), &prepared)?;
-            let mut attributions = vec![prepared.explain(&asked.request, &loaded, &engine)?];
-            if asked.both_ways {
-                asked.request.turn_round()?;
-                attributions.push(explain(&asked.request, &loaded, &engine)?);
+            let mut explanations = vec![(String::new(), prepared.explain(&asked.request, &loaded, &engine)?)];
+            for text in 1..asked.texts {
+                choose(&mut asked.request, text);
+                explanations.push((format!("{}", text + 1), explain(&asked.request, &loaded, &engine)?));
             }
-            outputs.write(&attributions)?;
+            for text in 0..if asked.both_ways { asked.texts } else { 0 } {
+                choose(&mut asked.request, text);
+                let given = (asked.request.prompt.clone(), asked.request.aim.clone(), asked.request.units.clone());
+                asked.request.turn_round()?;
+                let added = if text == 0 { "back".into() } else { format!("{}.back", text + 1) };
+                explanations.push((added, explain(&asked.request, &loaded, &engine)?));
+                (asked.request.prompt, asked.request.aim, asked.request.units) = given;
+            }
+            outputs.write(&explanations)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every picture of a folder.
+fn each(mut typed: Typed, folder: &Path) -> Result<ExitCode> {
+    let files = folder::pictures(folder)?;
+    if typed.both_ways || typed.estimate || typed.asked.aim.text.len() > 1 {
+        let what = "a folder of pictures has one explanation each: leave out --both-ways and --estimate, and give --text once";
+        return Err(Error::request(what));
+    }
+    let (into, drawing) = typed.output.folder()?;
+    let mut given = typed.asked.picture.clone();
+    // What is asked is settled with the first picture that can be read; the others are put in its place.
+    let readable = files.iter().find(|f| given.picture(f).is_ok()).unwrap_or(&files[0]);
+    given.image = Some(readable.clone());
+    typed.asked.picture = given.clone();
+    let mut asked = typed.meaning()?;
+    let loaded = asked.machine.load()?;
+    let engine = asked.machine.engine(&loaded);
+    folder::run(&mut asked, &given, &files, &into, &drawing, (&loaded, &engine))
+}
+
+fn choose(request: &mut Request, text: usize) {
+    if let Aim::Texts(Texts { chosen: Some(chosen), .. }) = &mut request.aim {
+        *chosen = text;
+    }
 }
 
 fn check_target_token(wanted: Option<usize>, prepared: &Prepared) -> Result<()> {

@@ -4,6 +4,7 @@ mod args;
 mod columns;
 mod compare;
 mod completions;
+mod drawing;
 mod explain;
 mod failure;
 mod generate;

@@ -13,7 +13,7 @@ use pellucid::{
     render::{self, ColourDepth, Options, Render, Theme},
 };
 
-use crate::{compare, text};
+use crate::{compare, drawing::DrawArgs, text};
 
 /// Whether there are colours.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -78,6 +78,8 @@ pub(crate) struct OutputArgs {
     /// Dark ink on light paper, or the other way round
     #[arg(long, default_value = "auto", value_parser = crate::args::one_of(["auto", "light", "dark"], theme))]
     theme: Theme,
+    #[command(flatten)]
+    draw: DrawArgs,
 }
 
 /// Where results go, each in its form.
@@ -98,8 +100,35 @@ impl OutputArgs {
         if self.target_token.is_some() {
             return Err(Error::request("a comparison shows combined scores; leave out --target-token"));
         }
-        let Self { output, format, json, width, colour, theme, .. } = self;
-        compare::OutputArgs { output, html: None, format, json, width, colour, theme }.meaning()
+        let Self { output, format, json, width, colour, theme, draw, .. } = self;
+        compare::OutputArgs { output, html: None, format, json, width, colour, theme, draw }.meaning()
+    }
+
+    /// Sees that no result takes the place of what it is made from.
+    ///
+    /// # Errors
+    /// A file that is read and written.
+    pub(crate) fn spare(&self, read: &[PathBuf]) -> Result<()> {
+        spare(&self.output, read)
+    }
+
+    /// The folder that everything goes into, and how to draw.
+    ///
+    /// # Errors
+    /// Anything but one folder.
+    pub(crate) fn folder(&mut self) -> Result<(PathBuf, Options)> {
+        let one = "a folder of pictures needs one folder for what comes out; name it with -o";
+        match &std::mem::take(&mut self.output)[..] {
+            [into] if into != Path::new("-") && !into.is_file() && !self.json && self.format.is_none() => {
+                Ok((into.clone(), self.drawing()))
+            }
+            _ => Err(Error::request(one)),
+        }
+    }
+
+    /// How pictures are drawn.
+    fn drawing(&self) -> Options {
+        self.draw.options(Options { theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() })
     }
 
     /// Settles forms and places, and refuses what could not be written in the end.
@@ -107,6 +136,7 @@ impl OutputArgs {
     /// # Errors
     /// An unknown extension, a picture for a terminal, a place that cannot be written to.
     pub(crate) fn meaning(self) -> Result<Outputs> {
+        let drawing = self.drawing();
         let named = self.format.as_deref().and_then(render::form);
         let mut places = self.output.into_iter().map(|path| place(path, named)).collect::<Result<Vec<_>>>()?;
         let standard = places.iter().filter(|(path, _)| path.is_none()).count();
@@ -119,7 +149,6 @@ impl OutputArgs {
             places.push((None, named.unwrap_or_else(|| form("terminal"))));
         }
         places.sort_by_key(|(path, _)| path.is_none()); // who reads may go away before the files are written
-        let drawing = Options { theme: self.theme, top: self.top, target_token: self.target_token, ..Options::default() };
         let outputs = Outputs { places, drawing, width: self.width, colour: self.colour };
         for (path, form) in &outputs.places {
             check(path.as_deref(), form.binary().then_some(form.id()))?;
@@ -147,12 +176,12 @@ impl Outputs {
         }
     }
 
-    /// Draws and writes everything; says on standard error which files there are now. Of several explanations, the first has the place; the
-    /// others stand behind it on standard output (in JSON, all are one list), and in files beside it.
+    /// Draws and writes everything; says on standard error which files there are now. Each explanation comes with what is added to the names of
+    /// its files (nothing for the first); on standard output they stand one behind the other, in JSON as one list.
     ///
     /// # Errors
     /// A place that cannot be written to any more.
-    pub(crate) fn write(&self, attributions: &[Attribution]) -> Result<()> {
+    pub(crate) fn write(&self, explanations: &[(String, Attribution)]) -> Result<()> {
         for (path, form) in &self.places {
             // What a file holds does not depend on the terminal it was asked for in.
             let (width, colour) = match (path, self.colour) {
@@ -162,19 +191,31 @@ impl Outputs {
             };
             let width = self.width.map_or(width, usize::from);
             let options = Options { width, colour, ..self.drawing.clone() };
-            let drawn = attributions.iter().map(|a| form.render(a, &options)).collect::<Result<Vec<_>>>()?;
+            let drawn = explanations.iter().map(|(_, a)| form.render(a, &options)).collect::<Result<Vec<_>>>()?;
             let several = drawn.len() > 1;
             match path {
                 None if several && form.id() == "json" => print(&[b"[\n", &drawn.join(&b",\n"[..])[..], b"]\n"].concat())?,
                 None => print(&drawn.join(&b"\n\n"[..]))?,
                 Some(path) => {
-                    for (i, drawn) in drawn.iter().enumerate() {
-                        save(&if i == 0 { path.clone() } else { back(path) }, drawn)?;
+                    for ((added, _), drawn) in explanations.iter().zip(&drawn) {
+                        save(&named(path, added), drawn)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Sees that none of the files written is among those read.
+///
+/// # Errors
+/// One is.
+pub(crate) fn spare(written: &[PathBuf], read: &[PathBuf]) -> Result<()> {
+    let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    match written.iter().find(|w| read.iter().any(|r| same(w, r))) {
+        Some(path) => Err(Error::request(format!("{} is what is explained; name another file with -o", path.display()))),
+        None => Ok(()),
     }
 }
 
@@ -185,9 +226,12 @@ pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Where the way back goes: `answer.back.html` beside `answer.html`.
-fn back(path: &Path) -> PathBuf {
-    let extension = path.extension().and_then(|e| e.to_str()).map_or("back".into(), |e| format!("back.{e}"));
+/// A name with something added: `answer.back.html` beside `answer.html`.
+fn named(path: &Path, added: &str) -> PathBuf {
+    if added.is_empty() {
+        return path.to_owned();
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).map_or(added.to_owned(), |e| format!("{added}.{e}"));
     path.with_extension(extension)
 }
 

@@ -7,7 +7,12 @@ use std::{
 };
 
 use clap::Args;
-use pellucid::{Error, Result, prompt::Prompt};
+use pellucid::{
+    Error, Result,
+    core::Region,
+    models::image::{Picture, Transparency},
+    prompt::Prompt,
+};
 
 use crate::args;
 
@@ -22,7 +27,7 @@ pub(crate) struct PromptArgs {
     pub(crate) prompt: Option<String>,
     /// Read the text from a file instead (without its last line break)
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Token ids instead of text, for example 1,2,3
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = args::id, conflicts_with_all = ["prompt", "file", "chat"])]
     ids: Vec<u32>,
@@ -32,6 +37,20 @@ pub(crate) struct PromptArgs {
     /// The system message of the chat
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
+}
+
+/// A picture as typed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PictureArgs {
+    /// A picture instead of text: PNG, JPEG, WebP or GIF (its first frame); a folder of them is explained one by one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "file", "ids", "chat", "document", "second"])]
+    pub(crate) image: Option<PathBuf>,
+    /// What lies behind the transparent parts of a picture: a colour such as white or #20c0ff [default: the colours that the file has there]
+    #[arg(long, value_name = "COLOUR", requires = "image", value_parser = colour)]
+    background: Option<[u8; 3]>,
+    /// A part of the picture that gets one score, in fractions of its size: LEFT,TOP,WIDTH,HEIGHT; may be repeated
+    #[arg(long = "box", value_name = "BOX", requires = "image", value_parser = part)]
+    regions: Vec<Region>,
 }
 
 impl PromptArgs {
@@ -51,6 +70,53 @@ impl PromptArgs {
         };
         Ok(if self.chat { Prompt::Chat { words, system: self.system } } else { Prompt::Text(words) })
     }
+}
+
+impl PictureArgs {
+    /// Reads the picture, if there is one.
+    pub(crate) fn meaning(self) -> Result<Option<Prompt>> {
+        let Some(path) = &self.image else { return Ok(None) };
+        let picture = Box::new(self.picture(path)?);
+        Ok(Some(Prompt::Image { picture, regions: self.regions }))
+    }
+
+    /// Reads a picture on these terms.
+    pub(crate) fn picture(&self, path: &Path) -> Result<Picture> {
+        let picture = Picture::open_with(path, self.background.map_or(Transparency::default(), Transparency::Over))?;
+        if picture.transparent && self.background.is_none() {
+            tracing::warn!(
+                "{}: transparent parts are taken as the colours that the file has there; --background lays it on another",
+                path.display()
+            );
+        }
+        if picture.animated {
+            tracing::warn!("{}: only its first frame is looked at", path.display());
+        }
+        Ok(picture)
+    }
+}
+
+/// `#rrggbb`, or one of a few names.
+fn colour(written: &str) -> Result<[u8; 3], String> {
+    let named = [("black", [0, 0, 0]), ("white", [255, 255, 255]), ("grey", [128, 128, 128]), ("gray", [128, 128, 128])];
+    if let Some((_, colour)) = named.iter().find(|(name, _)| *name == written) {
+        return Ok(*colour);
+    }
+    let digits = written.strip_prefix('#').filter(|d| d.len() == 6 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+    let value = digits.and_then(|d| u32::from_str_radix(d, 16).ok());
+    let [_, r, g, b] = value.ok_or_else(|| format!("`{written}` is not a colour; write white, black, grey or #rrggbb"))?.to_be_bytes();
+    Ok([r, g, b])
+}
+
+/// `LEFT,TOP,WIDTH,HEIGHT`, each 0 to 1.
+fn part(written: &str) -> Result<Region, String> {
+    let wrong = || {
+        format!("`{written}` is not a part of a picture; write LEFT,TOP,WIDTH,HEIGHT in fractions of its size, such as 0.25,0.1,0.5,0.4")
+    };
+    let numbers: Vec<f64> = written.split(',').map(|n| n.trim().parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    let [left, top, width, height] = numbers[..] else { return Err(wrong()) };
+    let along = |start: f64, size: f64| start >= 0.0 && size > 0.0 && start + size <= 1.0 + 1e-9;
+    if along(left, width) && along(top, height) { Ok(Region { left, top, width, height }) } else { Err(wrong()) }
 }
 
 /// The text of a file, without its last line break; `-` is standard input.
@@ -85,6 +151,18 @@ fn text(from: impl Read, name: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn boxes_and_colours_are_read_as_people_write_them() {
+        assert_eq!(part("0.25, 0,0.5,1"), Ok(Region { left: 0.25, top: 0.0, width: 0.5, height: 1.0 }));
+        for bad in ["", "0,0,1", "0,0,1,1,1", "0,0,0,1", "0.6,0,0.5,1", "-0.1,0,1,1", "a,0,1,1", "NaN,0,1,1"] {
+            assert!(part(bad).unwrap_err().contains("LEFT,TOP"), "{bad}");
+        }
+        assert_eq!([colour("white"), colour("#20C0ff")], [Ok([255; 3]), Ok([0x20, 0xc0, 0xff])]);
+        for bad in ["", "whitee", "#12345", "#12345g", "#+12345", "20c0ff"] {
+            assert!(colour(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn one_line_break_at_the_end_belongs_to_the_file_not_to_the_text() {

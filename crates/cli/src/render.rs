@@ -28,6 +28,6 @@ pub(crate) fn run(typed: Typed) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let outputs = typed.output.meaning()?;
-    outputs.write(&[render::read(&typed.file)?])?;
+    outputs.write(&[(String::new(), render::read(&typed.file)?)])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -32,6 +32,9 @@ pub struct Attribution {
     pub features: Vec<Feature>,
     /// The scores.
     pub scores: Scores,
+    /// Scores of single pixels, where the method gives them; those of `features` are their sums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelScores>,
     /// Sums that the method promises, and what came of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promises: Vec<Promise>,
@@ -83,6 +86,85 @@ pub struct InputRecord {
     pub shown: Vec<Span>,
     /// Every token, in order of position.
     pub tokens: Vec<Token>,
+    /// The picture, where the model looked at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRecord>,
+}
+
+/// A picture that a model looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecord {
+    /// The file's name without folder, where it came from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Lower-case hexadecimal sha256 of the file.
+    pub sha256: String,
+    /// Width in pixels, the right way up (EXIF orientation applied).
+    pub width: u32,
+    /// Height in pixels, the right way up.
+    pub height: u32,
+    /// The part of it that the model saw (a centre crop leaves edges out).
+    pub seen: Region,
+    /// Patches that the seen part was cut into: `[rows, columns]`.
+    pub grid: [usize; 2],
+    /// The picture itself, for drawing: a `data:` address of a PNG or JPEG, perhaps made smaller, the same shape.
+    pub picture: String,
+}
+
+/// A box in a picture, in fractions of its width and height: 0 to 1 from the left and from the top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Left edge.
+    pub left: f64,
+    /// Upper edge.
+    pub top: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+impl Region {
+    /// The whole picture.
+    pub const WHOLE: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    /// Area of what both cover, as a fraction of the picture.
+    pub fn overlap(&self, other: &Self) -> f64 {
+        let along = |a: f64, a_size: f64, b: f64, b_size: f64| ((a + a_size).min(b + b_size) - a.max(b)).max(0.0);
+        along(self.left, self.width, other.left, other.width) * along(self.top, self.height, other.top, other.height)
+    }
+
+    /// This box, given in fractions of `outer`, in fractions of the whole picture.
+    #[must_use]
+    pub fn within(&self, outer: &Self) -> Self {
+        Self {
+            left: outer.left + self.left * outer.width,
+            top: outer.top + self.top * outer.height,
+            width: self.width * outer.width,
+            height: self.height * outer.height,
+        }
+    }
+
+    /// Cell `(row, column)` of this box cut into `[rows, columns]`.
+    #[must_use]
+    pub fn cell(&self, grid: [usize; 2], row: usize, column: usize) -> Self {
+        let (height, width) = (1.0 / grid[0] as f64, 1.0 / grid[1] as f64);
+        Self { left: column as f64 * width, top: row as f64 * height, width, height }.within(self)
+    }
+}
+
+/// One number for each pixel that the model was given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PixelScores {
+    /// Pixels of a row of what the model was given.
+    pub width: usize,
+    /// Rows of it.
+    pub height: usize,
+    /// Row-major, channels summed, over target tokens (target minus contrast): as [`Scores::combined`]. They lie over [`ImageRecord::seen`].
+    pub values: Vec<f32>,
 }
 
 /// A token of the input.
@@ -128,6 +210,8 @@ pub enum TargetKind {
     MaskedToken,
     /// How similar the input is to another text, which is the target's text: one token, whose `logit` is the cosine, −1 to 1.
     Similarity,
+    /// How well picture and text match: one token, whose `logit` is the scaled cosine and whose probability is among the texts given.
+    Match,
 }
 
 /// The number that was explained.
@@ -201,7 +285,7 @@ pub struct MethodRecord {
     pub seed: Option<u64>,
     /// What was done to the scores afterwards: `none`, `absolute`, `square`.
     pub postprocessing: String,
-    /// What the units are: `token`, `word`, `sentence`, `line`, `paragraph`, `custom`.
+    /// What the units are: `token`, `word`, `sentence`, `line`, `paragraph`, `custom`; of a picture `patch`, or tiles as `ROWSxCOLUMNS`.
     pub units: String,
     /// Whether its scores have a direction. With a contrast they always do.
     #[serde(default)]
@@ -230,6 +314,9 @@ pub struct Feature {
     /// Which characters it covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,
+    /// Which part of the picture it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
     /// Which token positions it covers, counted over prompt and target together.
     pub positions: Vec<usize>,
     /// A token that the model was given beside the text's own: `[CLS]`, `[SEP]`, a begin of sequence, or the mask.

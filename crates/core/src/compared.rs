@@ -1,7 +1,7 @@
 //! A model that gives a vector, made into one that gives scores: the cosine between its vector and given ones.
 //!
 //! ```text
-//! score_k = ⟨pool(x) / ‖pool(x)‖₂, v_k / ‖v_k‖₂⟩        in −1…1
+//! score_k = s·⟨pool(x) / ‖pool(x)‖₂, v_k / ‖v_k‖₂⟩        in −s…s; s = 1 but for models that were trained with another
 //! ```
 //!
 //! The cosine is written in operations that every pass knows: an RMS norm without scale (which gives `√d · x/‖x‖`), then a linear map whose
@@ -11,7 +11,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     Error, Result, TensorInfo, WeightStore,
-    model::{Architecture, Description, Linear, Model, Norm, Outputs, Parameter, Table},
+    model::{Architecture, Description, Linear, Model, Norm, Parameter, Table},
     pass::{Pass, Value},
 };
 
@@ -31,19 +31,18 @@ struct WithVectors {
 }
 
 impl Model {
-    /// This model, scoring an input by the cosine between its vector and each of `vectors` (`d_model` numbers each).
+    /// This model, scoring an input by `scale` times the cosine between its vector and each of `vectors`.
     ///
     /// # Errors
     /// A model that gives scores already; a vector of another width, of zeros, or with a number that is not finite.
-    pub fn compared_with(&self, vectors: &[Vec<f64>]) -> Result<Self> {
+    pub fn compared_with(&self, vectors: &[Vec<f64>], scale: f64) -> Result<Self> {
         let description = self.description();
-        if !matches!(description.outputs, Outputs::Embedding { .. }) {
+        let Some(width) = description.embedding_width() else {
             let kind = &description.architecture;
             return Err(Error::Unsupported(format!(
                 "this {kind} model gives scores of its own; only one that gives a vector compares texts"
             )));
-        }
-        let width = description.d_model;
+        };
         let mut rows = Vec::with_capacity(vectors.len() * width);
         for vector in vectors {
             let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -53,7 +52,7 @@ impl Model {
                     vector.len()
                 )));
             }
-            rows.extend(vector.iter().map(|x| (x / (length * (width as f64).sqrt())) as f32));
+            rows.extend(vector.iter().map(|x| (x * scale / (length * (width as f64).sqrt())) as f32));
         }
         let compared = Compared {
             inner: self.shared_architecture(),
@@ -78,7 +77,7 @@ impl Architecture for Compared {
         self.inner.block_parameters(layer)
     }
 
-    fn token_table(&self) -> &Table {
+    fn token_table(&self) -> Option<&Table> {
         self.inner.token_table()
     }
 

@@ -90,6 +90,20 @@ impl<'m> Engine<'m> {
         }
     }
 
+    /// The same terms for another model.
+    #[must_use]
+    pub fn with<'o>(&self, model: &'o Model) -> Engine<'o> {
+        let Engine { model: _, compute, max_memory, share_prefix, progress, cancel } = self;
+        Engine {
+            model,
+            compute: *compute,
+            max_memory: *max_memory,
+            share_prefix: *share_prefix,
+            progress: progress.clone(),
+            cancel: cancel.clone(),
+        }
+    }
+
     /// Bytes a walk may take.
     ///
     /// # Errors

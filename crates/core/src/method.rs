@@ -252,6 +252,11 @@ pub struct Outcome {
     pub per_target_token: Vec<Vec<f64>>,
     /// `[feature][contrast token]` (empty without a contrast): positive speaks for the contrast.
     pub per_contrast_token: Vec<Vec<f64>>,
+    /// Where the method works on pixels: for each target token `[height·width]`, one number a pixel of what the model was given. The channels of a
+    /// pixel become one, and the pixels of a feature, by the method's own reduction: mostly their sum.
+    pub pixels: Option<Vec<Vec<f64>>>,
+    /// The same for each contrast token.
+    pub contrast_pixels: Option<Vec<Vec<f64>>>,
     /// What it took.
     pub cost: Estimate,
     /// Walks down, counted in inputs.
@@ -291,6 +296,15 @@ impl Outcome {
         let sum = |rows: &[Vec<f64>], i: usize| rows.get(i).map_or(0.0, |r| r.iter().sum());
         let features = self.per_target_token.len();
         (0..features).map(|i| postprocessing.apply(sum(&self.per_target_token, i) - sum(&self.per_contrast_token, i))).collect()
+    }
+
+    /// One number per pixel, where the method gives them: the sum over target tokens, minus that over contrast tokens.
+    pub fn combined_pixels(&self, postprocessing: Postprocessing) -> Option<Vec<f64>> {
+        let pixels = self.pixels.as_ref()?;
+        let sum = |tokens: &[Vec<f64>], i: usize| tokens.iter().map(|t| t[i]).sum::<f64>();
+        let contrast = self.contrast_pixels.as_deref().unwrap_or(&[]);
+        let count = pixels.first().map_or(0, Vec::len);
+        Some((0..count).map(|i| postprocessing.apply(sum(pixels, i) - sum(contrast, i))).collect())
     }
 }
 

@@ -10,6 +10,8 @@ use pellucid_kernels::{Activation, RotaryLayout};
 use crate::{
     Error, Result, WeightStore,
     pass::{Input, Pass, Symbol, Value},
+    patches::Patches,
+    weights::matrix,
 };
 
 /// Sizes and kind of a model.
@@ -29,8 +31,10 @@ pub struct Description {
     pub d_head: usize,
     /// Width of the feed-forward network's middle.
     pub d_ff: usize,
-    /// Number of tokens that can be put in.
+    /// Number of tokens that can be put in; of a model of pictures, its learned rows.
     pub vocabulary: usize,
+    /// How a picture becomes rows, if it is pictures that the model looks at.
+    pub patches: Option<Patches>,
     /// Kinds of token (first text, second text) that the embedding tells apart; 0 if it tells none.
     pub types: usize,
     /// What comes out.
@@ -53,11 +57,24 @@ pub struct Description {
 impl Description {
     /// The rows that become one, where they do: see [`Pooling`].
     pub fn pooled_rows(&self, input: &Input) -> Option<Vec<usize>> {
-        let counts = |symbol: &Symbol| !matches!(symbol, Symbol::Token(id) if Some(*id) == self.filler);
+        let token = |p: &usize| if let Symbol::Token(id) = input.symbols[*p] { Some(id) } else { None };
+        let all = 0..input.len();
+        let leading = self.patches.as_ref().map_or(0, |p| p.leading);
         Some(match self.outputs.pooling()? {
             Pooling::First => vec![0],
-            Pooling::Mean => (0..input.len()).filter(|p| counts(&input.symbols[*p])).collect(),
+            Pooling::FirstTwo => all.take(2).collect(),
+            Pooling::Mean => all.filter(|p| self.filler.is_none() || token(p) != self.filler).collect(),
+            Pooling::Patches => all.skip(leading).collect(),
+            Pooling::FirstAndPatches => all.filter(|p| *p == 0 || *p >= leading).collect(),
+            // The first of the highest, as an argmax finds it.
+            Pooling::Highest => all.rev().max_by_key(token).into_iter().collect(),
+            Pooling::FirstOf(id) => vec![all.into_iter().find(|p| token(p) == Some(id)).unwrap_or(0)],
         })
+    }
+
+    /// Numbers of the vector that comes out, where one does.
+    pub fn embedding_width(&self) -> Option<usize> {
+        if let Outputs::Embedding { width, .. } = self.outputs { Some(width) } else { None }
     }
 }
 
@@ -80,6 +97,8 @@ pub enum Outputs {
     Embedding {
         /// How rows become one.
         pooling: Pooling,
+        /// Numbers of the vector.
+        width: usize,
     },
 }
 
@@ -88,8 +107,18 @@ pub enum Outputs {
 pub enum Pooling {
     /// The first row stands for all.
     First,
+    /// The first two rows, side by side ([`Pass::first`]).
+    FirstTwo,
     /// The mean of all rows but fillers ([`Pass::mean`]).
     Mean,
+    /// The mean of a picture's patches, without the learned rows.
+    Patches,
+    /// The first row, and beside it the mean of a picture's patches.
+    FirstAndPatches,
+    /// The row of the highest token id, the first one if there are several.
+    Highest,
+    /// The row of the first such token; the first row where there is none.
+    FirstOf(u32),
 }
 
 impl Outputs {
@@ -97,7 +126,7 @@ impl Outputs {
     pub fn pooling(&self) -> Option<Pooling> {
         match self {
             Outputs::NextToken | Outputs::Masked => None,
-            Outputs::Classes { pooling, .. } | Outputs::Embedding { pooling } => Some(*pooling),
+            Outputs::Classes { pooling, .. } | Outputs::Embedding { pooling, .. } => Some(*pooling),
         }
     }
 }
@@ -229,15 +258,15 @@ pub struct Table {
     pub width: usize,
 }
 
-/// One number out of a stored vector, by which rows are multiplied.
+/// Stored numbers by which rows are multiplied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factor {
     /// Tensor `[length]`.
     pub name: String,
     /// Numbers in it.
     pub length: usize,
-    /// Which of them.
-    pub index: usize,
+    /// Which of them multiplies every number of a row; `None`: each multiplies the number of its own column.
+    pub index: Option<usize>,
 }
 
 /// Anything a model reads from its weights.
@@ -333,8 +362,8 @@ pub trait Architecture: Send + Sync {
     /// Tensors of one block.
     fn block_parameters(&self, layer: usize) -> Vec<Parameter>;
 
-    /// The table that turns token ids into rows (before positions): similarity between tokens is measured on it.
-    fn token_table(&self) -> &Table;
+    /// The table that turns token ids into rows (before positions): similarity between tokens is measured on it. None where pictures go in.
+    fn token_table(&self) -> Option<&Table>;
 
     /// The input of the first block.
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value>;
@@ -371,24 +400,40 @@ impl Model {
     /// # Errors
     /// A tensor that is missing, extra, or of the wrong shape; the message names it.
     pub fn new(architecture: Box<dyn Architecture>, weights: Box<dyn WeightStore>, ignore: impl Fn(&str) -> bool) -> Result<Self> {
+        Ok(Self::towers(vec![architecture], weights, ignore)?.pop().expect("as many models as architectures"))
+    }
+
+    /// Several architectures that share one set of weights, in their order.
+    ///
+    /// # Errors
+    /// As [`Model::new`]; a tensor is extra that none of them reads.
+    pub fn towers(
+        architectures: Vec<Box<dyn Architecture>>,
+        weights: Box<dyn WeightStore>,
+        ignore: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Self>> {
         let mut expected = std::collections::BTreeMap::new();
-        let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
-        for parameter in architecture.parameters().into_iter().chain(blocks) {
-            expected.extend(parameter.tensors());
+        for architecture in &architectures {
+            let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
+            for parameter in architecture.parameters().into_iter().chain(blocks) {
+                expected.extend(parameter.tensors());
+            }
         }
         for (name, shape) in &expected {
             let Some(info) = weights.info(name) else {
                 return Err(Error::Weights(format!("tensor `{name}` {shape:?} is missing from the weights")));
             };
-            if info.shape != *shape {
+            // Tables and vectors are stored with axes of length 1 before them, and projections of patches as convolutions.
+            if matrix(&info.shape) != matrix(shape) {
                 return Err(Error::Weights(format!("tensor `{name}` has shape {:?}, the config asks for {shape:?}", info.shape)));
             }
         }
         if let Some(extra) = weights.names().into_iter().find(|n| !expected.contains_key(n) && !ignore(n)) {
-            let kind = &architecture.description().architecture;
+            let kind = &architectures[0].description().architecture;
             return Err(Error::Weights(format!("tensor `{extra}` is in the weights, but a {kind} model of this config has no use for it")));
         }
-        Ok(Self { architecture: architecture.into(), weights: weights.into() })
+        let weights: Arc<dyn WeightStore> = weights.into();
+        Ok(architectures.into_iter().map(|a| Self { architecture: a.into(), weights: weights.clone() }).collect())
     }
 
     pub(crate) fn shared_architecture(&self) -> Arc<dyn Architecture> {
@@ -446,14 +491,37 @@ impl Model {
         self.weights.names().iter().filter_map(|n| self.weights.info(n)).map(|i| i.shape.iter().product::<usize>() as u64).sum()
     }
 
-    /// Width of a token's embedding, `d_model` but where an embedding is narrower than the stream.
-    pub fn token_width(&self) -> usize {
-        self.architecture.token_table().width
+    /// Numbers that a symbol stands for: those of a token's embedding (`d_model` but where an embedding is narrower than the stream), or the
+    /// pixels of a patch.
+    pub fn symbol_width(&self) -> usize {
+        let pixels = self.description().patches.as_ref().map(Patches::width);
+        pixels.or(self.architecture.token_table().map(|t| t.width)).unwrap_or(0)
     }
 
-    /// Rows of the token table, decoded: `[ids.len(), d_model]`.
+    /// The numbers that symbols stand for, `[symbol, symbol_width]`: token embeddings, or pixels (0 for a learned row, which has none).
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
+    pub fn symbol_values(&self, symbols: &[Symbol]) -> Result<Vec<f32>> {
+        let width = self.symbol_width();
+        let mut values = Vec::with_capacity(symbols.len() * width);
+        for symbol in symbols {
+            match symbol {
+                Symbol::Vector(vector) => values.extend_from_slice(vector),
+                Symbol::Token(_) if self.description().patches.is_some() => values.resize(values.len() + width, 0.0),
+                Symbol::Token(id) => values.extend(self.token_embeddings(&[*id])?),
+            }
+        }
+        Ok(values)
+    }
+
+    /// Rows of the token table, decoded: `[ids.len(), width]`.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; a model of pictures, which has no such table.
     pub fn token_embeddings(&self, ids: &[u32]) -> Result<Vec<f32>> {
-        let table = self.architecture.token_table();
+        let none = || Error::Unsupported(format!("this {} model reads pictures and has no tokens", self.description().architecture));
+        let table = self.architecture.token_table().ok_or_else(none)?;
         let mut out = vec![0.0; ids.len() * table.width];
         for (id, row) in ids.iter().zip(out.chunks_exact_mut(table.width)) {
             let id = *id as usize;

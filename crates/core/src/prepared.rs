@@ -39,7 +39,7 @@ impl<T: Real> PreparedNorm<T> {
 pub(crate) struct Prepared<T> {
     linears: HashMap<String, PreparedLinear<T>>,
     norms: HashMap<Option<String>, PreparedNorm<T>>,
-    factors: HashMap<(String, usize), T>,
+    factors: HashMap<(String, Option<usize>), Vec<T>>,
 }
 
 impl<T: Real> Prepared<T> {
@@ -61,7 +61,9 @@ impl<T: Real> Prepared<T> {
                     prepared.norms.insert(n.weight.clone(), norm(n, weights)?);
                 }
                 Parameter::Factor(f) => {
-                    prepared.factors.insert((f.name.clone(), f.index), vector(&f.name, f.length, weights)?[f.index]);
+                    let stored = vector(&f.name, f.length, weights)?;
+                    let chosen = f.index.map_or(stored.clone(), |index| vec![stored[index]]);
+                    prepared.factors.insert((f.name.clone(), f.index), chosen);
                 }
                 Parameter::Linear(_) | Parameter::Table(_) => {}
             }
@@ -78,8 +80,9 @@ impl<T: Real> Prepared<T> {
         self.norms.get(&norm.weight).expect("a block uses only the norms it lists in block_parameters")
     }
 
-    pub(crate) fn factor(&self, factor: &Factor) -> T {
-        *self.factors.get(&(factor.name.clone(), factor.index)).expect("a block uses only the factors it lists in block_parameters")
+    /// One number, or one a column.
+    pub(crate) fn factor(&self, factor: &Factor) -> &[T] {
+        self.factors.get(&(factor.name.clone(), factor.index)).expect("a block uses only the factors it lists in block_parameters")
     }
 }
 

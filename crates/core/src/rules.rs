@@ -4,10 +4,12 @@
 //! GIM): what arrives at the input is multiplied with the input to give relevance. *αβ rules* (LRP with α = 1, β = 0) carry relevance itself and
 //! look at stored activations only. A family refuses an operation that it has no rule for.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result, model::Description, tape::Op};
 
 /// A rule for every operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rules {
     /// The derivative, changed where the parts say so.
     Gradient(GradientRules),
@@ -16,7 +18,7 @@ pub enum Rules {
 }
 
 /// What each operation does to a gradient. The default is the derivative throughout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GradientRules {
     /// Normalisations.
     pub norm: NormRule,
@@ -26,6 +28,35 @@ pub struct GradientRules {
     pub gate: GateRule,
     /// Attention.
     pub attention: AttentionRule,
+    /// Linear maps outside attention; none: the derivative. Queries, keys, values and what attention gives always go by the derivative.
+    pub gamma: Option<Gamma>,
+}
+
+/// The γ rule of linear maps: contributions that have the sign of what comes out count 1 + γ times. Higher is less noisy and less exact; at 0 only
+/// the stabiliser tells it from the derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gamma {
+    /// γ of the projection of patches, 0 to [`Gamma::MOST`].
+    pub convolution: f64,
+    /// γ of all others, the last map to the scores among them, 0 to [`Gamma::MOST`].
+    pub linear: f64,
+}
+
+impl Gamma {
+    /// Above it nothing is left of contributions of the other sign, in single precision.
+    pub const MOST: f64 = 1e6;
+
+    /// # Errors
+    /// A γ below 0, above [`Gamma::MOST`] or not a number.
+    pub fn check(&self) -> Result<()> {
+        for (name, value) in [("convolution", self.convolution), ("linear", self.linear)] {
+            if !(0.0..=Self::MOST).contains(&value) {
+                return Err(Error::request(format!("gamma of {name} maps is {value}; it must be 0 to {}", Self::MOST)));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A normalisation's rule.
@@ -92,6 +123,7 @@ impl Rules {
         activation: ActivationRule::Derivative,
         gate: GateRule::Derivative,
         attention: AttentionRule::Derivative,
+        gamma: None,
     });
 
     /// AttnLRP (Achtibat et al. 2024, arXiv 2402.05602) as a changed gradient.
@@ -100,6 +132,7 @@ impl Rules {
         activation: ActivationRule::Proportional,
         gate: GateRule::Half,
         attention: AttentionRule::Uniform,
+        gamma: None,
     });
 
     /// CP-LRP (Ali et al. 2022, arXiv 2202.07304): pattern and gate are constants.
@@ -108,6 +141,7 @@ impl Rules {
         activation: ActivationRule::Proportional,
         gate: GateRule::ConstantGate,
         attention: AttentionRule::ConstantPattern,
+        gamma: None,
     });
 
     /// GIM (arXiv 2505.17630).
@@ -116,7 +150,22 @@ impl Rules {
         activation: ActivationRule::Derivative,
         gate: GateRule::Half,
         attention: AttentionRule::UniformSoftened,
+        gamma: None,
     });
+
+    /// The same with the γ rule. αβ rules have none and stay as they are.
+    #[must_use]
+    pub fn with_gamma(self, gamma: Option<Gamma>) -> Self {
+        match self {
+            Rules::Gradient(rules) => Rules::Gradient(GradientRules { gamma, ..rules }),
+            Rules::AlphaBeta(_) => self,
+        }
+    }
+
+    /// The γ rule, if there is one.
+    pub fn gamma(&self) -> Option<Gamma> {
+        if let Rules::Gradient(rules) = self { rules.gamma } else { None }
+    }
 
     /// Refuses an operation that there is no rule for.
     ///
@@ -136,6 +185,7 @@ impl Rules {
     /// Names the operation.
     pub fn fits(&self, model: &Description) -> Result<()> {
         match self {
+            Rules::Gradient(_) => self.gamma().map_or(Ok(()), |gamma| gamma.check()),
             Rules::AlphaBeta(_) if model.rotary => no_rule(ROTARY),
             Rules::AlphaBeta(_) if model.gated => no_rule(GATED),
             _ => Ok(()),

@@ -20,10 +20,20 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// The tensor as a matrix: `(product of all axes but the last, last axis)`; a vector of n is `(1, n)`, a scalar `(1, 1)`.
+    /// The tensor as a matrix `(rows, columns)`: see [`matrix`].
     pub fn matrix(&self) -> (usize, usize) {
-        let columns = self.shape.last().copied().unwrap_or(1);
-        (self.shape.iter().rev().skip(1).product(), columns)
+        matrix(&self.shape)
+    }
+}
+
+/// A shape as that of a matrix `(rows, columns)`. Leading axes of length 1 do not count; then the first axis counts rows, and all others together
+/// columns, as in a convolution `[out, in, height, width]` whose windows do not overlap. A vector of n is `(1, n)`, a scalar `(1, 1)`.
+pub fn matrix(shape: &[usize]) -> (usize, usize) {
+    let leading = shape.iter().take_while(|n| **n == 1).count();
+    match &shape[leading.min(shape.len().saturating_sub(1))..] {
+        [] => (1, 1),
+        [n] => (1, *n),
+        [rows, columns @ ..] => (*rows, columns.iter().product()),
     }
 }
 

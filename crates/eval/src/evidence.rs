@@ -97,6 +97,7 @@ pub(crate) fn example(scores: &[f64]) -> Attribution {
         method: MethodRecord::default(),
         features,
         scores: Scores { combined: scores.iter().copied().chain([1000.0]).collect(), ..Scores::default() },
+        pixels: None,
         promises: Vec::new(),
         cost: CostRecord::default(),
     }

@@ -181,20 +181,21 @@ impl Mixer for Down<'_> {
             self.found.iter_mut().for_each(|f| f.parts.attention = rows.by_ref().take(each).collect());
         }
         let Attention { heads, kv_heads, d_head, .. } = anatomy.shape;
-        let (map, values) = (stage.matrix(&anatomy.projection), stage.node(anatomy.values));
+        let ((weight, bias), values) = (stage.projection(&anatomy), stage.node(anatomy.values));
+        let inputs = anatomy.projection.inputs;
         let middle = stage.middle(&anatomy);
         for (term, found) in self.terms.iter().zip(&mut self.found) {
             let row = term.row * d..(term.row + 1) * d;
             let along = &found.along;
             found.parts.networks.push(dot(along, &stage.output().data()[row.clone()]) - dot(along, &middle[row.clone()]));
-            found.parts.biases.push(map.bias().map_or(0.0, |b| dot(along, b)));
+            found.parts.biases.push(bias.as_ref().map_or(0.0, |b| dot(along, b)));
             if stage.layer == 0 {
                 found.parts.residual = dot(along, &stage.node(anatomy.x).data()[row]);
             }
             // ⟨w, W_O^h·v⟩ = ⟨W_O^hᵀ·w, v⟩
-            let mut back = vec![0.0; map.inputs()];
-            for (a, weights) in along.iter().zip(map.dense().chunks_exact(map.inputs())) {
-                back.iter_mut().zip(weights).for_each(|(b, w)| *b += a * f64::from(*w));
+            let mut back = vec![0.0; inputs];
+            for (a, weights) in along.iter().zip(weight.chunks_exact(inputs)) {
+                back.iter_mut().zip(weights).for_each(|(b, w)| *b += a * w);
             }
             let mut update = vec![0.0; n];
             stage.patterns(term.row..term.row + 1, &mut |_, patterns| {

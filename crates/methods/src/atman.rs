@@ -10,6 +10,8 @@
 //! We differ from the published code where it has a fault, and name the published behaviour as an option: the default mode is
 //! `log-additive`, theirs `min-shift-all` (it looks at future keys, and factor 0 does not remove a key); our sign is positive for support,
 //! theirs negative; several positions may be suppressed together under similarity, theirs takes one.
+//! In a model of pictures the units are patches or tiles of them, and similarity is that of projected patches. Patches that look alike can share
+//! a run (`skip_covered`), which is not published but in use.
 //! Passes and memory: see `perturbation`. Promise: factor 1 gives scores of exactly 0; a unit after a target token scores 0 there,
 //! unless similarity suppresses an earlier position along with it.
 
@@ -93,7 +95,7 @@ impl Atman {
     /// # Errors
     /// A token outside the vocabulary.
     pub fn directions(&self, engine: &Engine<'_>, input: &Input) -> Result<Option<Directions>> {
-        self.similarity.map(|_| Directions::of(engine.model, &input.symbols)).transpose()
+        self.similarity.map(|_| Directions::of(engine, input)).transpose()
     }
 
     /// The factor on every key when `positions` (with their covered fractions) are suppressed; keys that are left alone are missing.
@@ -118,6 +120,25 @@ impl Atman {
 }
 
 impl Perturb for Atman {
+    fn answering(&self, engine: &Engine<'_>, input: &Input, features: &[&FeaturePositions]) -> Result<Vec<usize>> {
+        let all = 0..features.len();
+        if !self.similarity.is_some_and(|s| s.skip_covered) {
+            return Ok(all.collect());
+        }
+        let directions = self.directions(engine, input)?;
+        let mut suppressed: Vec<(usize, BTreeMap<usize, f64>)> = Vec::new();
+        let by = |i: usize| {
+            let covers =
+                |factors: &BTreeMap<usize, f64>| features[i].positions.iter().all(|(p, _)| factors.get(p).is_some_and(|f| *f != 1.0));
+            if let Some((earlier, _)) = suppressed.iter().find(|(_, factors)| covers(factors)) {
+                return *earlier;
+            }
+            suppressed.push((i, self.factors(directions.as_ref(), &features[i].positions)));
+            i
+        };
+        Ok(all.map(by).collect())
+    }
+
     fn changes(&self, engine: &Engine<'_>, input: &Input, _: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>> {
         let directions = self.directions(engine, input)?;
         let change = |positions: &[(usize, f64)]| {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Source: Vaswani et al. 2017 (arXiv 1706.03762); as an explanation it is a baseline to beat: it says where a row looks, not what it takes from
-//! there. For a model that averages its rows, the rows' mean. The target does not matter but for its row, so that a contrast is refused.
+//! there. For a model that makes one row of several, those rows' mean ([`asked_row`](crate::carried::asked_row)). The target does not matter but for its row, so that a contrast is refused.
 //! Passes and memory: one walk up, and the blocks from the last down to `layer` once more. Promise: a row sums to 1.
 
 use pellucid_core::{

@@ -5,16 +5,17 @@
 //! ```
 //!
 //! Source: Selvaraju et al. 2017 (arXiv 1610.02391), as Chefer et al. 2021 (arXiv 2012.09838) apply it to BERT: the mean over heads is taken first,
-//! then negative entries become 0. The mean gradient is over all entries of the pattern, those of keys that a control removes included (so pads
-//! count); in a causal model over the entries that exist, not those of later keys. y is what the question asks about; the published code takes
-//! the logit.
-//! We differ in `normalize`: the published code stretches the whole map to 0…1. That makes a row depend on rows nobody asked about, and targets
+//! then negative entries become 0. y is what the question asks about; the published code takes the logit. What the mean gradient is over is
+//! `weight`, by default what the published code does for either kind of model: for texts all entries of the pattern, those of keys that a control
+//! removes included (so pads count), in a causal model over the entries that exist, not those of later keys; for pictures the patches of the
+//! row that is asked, that of the class token, and then the map is that row, too: learned rows are no part of it and score 0.
+//! We differ in `normalize`: the published code stretches the whole map to 0…1. That makes a text's row depend on rows nobody asked about, and targets
 //! incomparable, so it is an option; of a constant map, such as one without positive entries, it makes zeros (theirs is 0/0).
 //! Passes and memory: two walks, the first with a signal a target token down to `layer`, the second without; one number a head and a row of
 //! numbers. Promise: no score is negative; `min-max` scores are within 0…1.
 
 use pellucid_core::{
-    Engine, Method, Outcome, Question, Result, Sign,
+    Engine, Error, Method, Outcome, Question, Result, Sign,
     model::Description,
     rules::Rules,
     walk::{
@@ -53,12 +54,24 @@ pub enum Normalize {
     MinMax,
 }
 
+/// Which entries of the gradient a head's weight is the mean of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadWeight {
+    /// All of the pattern's.
+    MeanOverAllEntries,
+    /// The patches of the row that is asked (of the rows, where their mean is taken); of pictures only.
+    MeanOverClassRowPatches,
+}
+
 /// Parameters of GradCAM on attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttentionGradcam {
     /// Whose pattern.
     pub layer: Layer,
+    /// What a head weighs; `None`: over the patches of the row that is asked where the model looks at pictures, else over all entries.
+    pub weight: Option<HeadWeight>,
     /// What becomes of the map in the end.
     pub normalize: Normalize,
     /// What becomes of position 0.
@@ -67,16 +80,27 @@ pub struct AttentionGradcam {
 
 impl Default for AttentionGradcam {
     fn default() -> Self {
-        Self { layer: Layer::Last, normalize: Normalize::default(), first_token: FirstToken::default() }
+        Self { layer: Layer::Last, weight: None, normalize: Normalize::default(), first_token: FirstToken::default() }
     }
 }
 
-/// A row of a map, and the least and largest entry of all rows.
+/// A row of a map, the first position that is part of it, and the least and largest entry.
 #[derive(Clone, Debug)]
 struct Map {
     row: Vec<f64>,
+    first: usize,
     least: f64,
     largest: f64,
+}
+
+impl Map {
+    /// The map that is this row alone, from position `first` on.
+    fn of_patches(mut self, first: usize) -> Self {
+        self.row[..first].fill(0.0);
+        let patches = || self.row[first..].iter().copied();
+        let (least, largest) = (patches().fold(f64::INFINITY, f64::min), patches().fold(f64::NEG_INFINITY, f64::max));
+        Self { first, least, largest, ..self }
+    }
 }
 
 impl AttentionGradcam {
@@ -85,18 +109,34 @@ impl AttentionGradcam {
     /// # Errors
     /// As [`Engine::down`].
     pub fn rows(&self, engine: &Engine<'_>, descents: &[Descent], asked: &[(usize, usize, usize)]) -> Result<(Landing, Vec<Vec<f64>>)> {
-        let layer = self.layer.of(engine.model.description().layers)?;
-        let (landing, weights) = weights(engine, descents, asked, layer)?;
+        let model = engine.model.description();
+        let (layer, patches) = (self.layer.of(model.layers)?, self.first_patch(model)?);
+        let (landing, weights) = weights(engine, descents, asked, layer, patches)?;
         let (second, maps) = maps(engine, descents, asked, layer, weights)?;
-        let rows = maps.into_iter().map(|map| self.finish(map)).collect();
+        let rows = maps.into_iter().map(|map| self.finish(if let Some(first) = patches { map.of_patches(first) } else { map })).collect();
         Ok((Landing { cost: both(landing.cost, second.cost), ..landing }, rows))
+    }
+
+    /// The position of the first patch, where only patches of the row that is asked count.
+    fn first_patch(&self, model: &Description) -> Result<Option<usize>> {
+        let leading = model.patches.as_ref().map(|p| p.leading);
+        match self.weight {
+            None => Ok(leading),
+            Some(HeadWeight::MeanOverAllEntries) => Ok(None),
+            Some(HeadWeight::MeanOverClassRowPatches) if leading.is_some() => Ok(leading),
+            Some(HeadWeight::MeanOverClassRowPatches) => Err(Error::request(format!(
+                "`weight` is mean-over-class-row-patches, but a {} model reads texts, which have no patches; use mean-over-all-entries",
+                model.architecture
+            ))),
+        }
     }
 
     fn finish(&self, map: Map) -> Vec<f64> {
         let mut row = map.row;
         if self.normalize == Normalize::MinMax {
             let range = map.largest - map.least;
-            row.iter_mut().for_each(|x| *x = if range > 0.0 { (*x - map.least) / range } else { 0.0 });
+            let counts = row.iter_mut().skip(map.first);
+            counts.for_each(|x| *x = if range > 0.0 { (*x - map.least) / range } else { 0.0 });
         }
         self.first_token.apply(&mut row);
         row
@@ -110,18 +150,26 @@ fn first_looks(signals: impl Iterator<Item = usize>, layer: usize) -> (Wanted, V
     (Wanted { looks, lowest: layer, ..Wanted::default() }, signals)
 }
 
-/// `g_h`, `[asked][head]`.
-fn weights(engine: &Engine<'_>, descents: &[Descent], asked: &[(usize, usize, usize)], layer: usize) -> Result<(Landing, Vec<Vec<f64>>)> {
+/// `g_h`, `[asked][head]`: over the keys from the first patch on of the row that is asked, or over all entries.
+fn weights(
+    engine: &Engine<'_>,
+    descents: &[Descent],
+    asked: &[(usize, usize, usize)],
+    layer: usize,
+    patches: Option<usize>,
+) -> Result<(Landing, Vec<Vec<f64>>)> {
     let model = engine.model.description();
+    let shares: Vec<Vec<f64>> = asked.iter().map(|a| asked_row(model, a.2, &descents[a.0].input)).collect();
     let (wanted, signals) = first_looks(asked.iter().map(|a| a.1), layer);
     let mut sums = vec![vec![0.0; model.heads]; asked.len()];
     let landing = engine.down(descents, &wanted, &mut |block: &Patterns<'_>| {
-        let own = asked.iter().zip(&signals).zip(&mut sums).filter(|((a, _), _)| a.0 == block.descent && block.layer == layer);
-        for ((_, signal), sums) in own {
+        let own = asked.iter().zip(&signals).zip(&shares).zip(&mut sums);
+        for (((_, signal), share), sums) in own.filter(|(((a, _), _), _)| a.0 == block.descent && block.layer == layer) {
             for (head, part) in sums.iter_mut().zip(block.looks[*signal].chunks_exact(block.rows.len() * block.keys)) {
                 for (q, row) in block.rows.clone().zip(part.chunks_exact(block.keys)) {
                     let seen = if model.causal { q + 1 } else { block.keys };
-                    *head += row[..seen].iter().sum::<f64>();
+                    let weight = if patches.is_some() { share[q] } else { 1.0 };
+                    *head += weight * row[..seen].iter().skip(patches.unwrap_or(0)).sum::<f64>();
                 }
             }
         }
@@ -129,7 +177,11 @@ fn weights(engine: &Engine<'_>, descents: &[Descent], asked: &[(usize, usize, us
     })?;
     for (sums, (descent, ..)) in sums.iter_mut().zip(asked) {
         let n = descents[*descent].input.len();
-        let entries = if model.causal { n * (n + 1) / 2 } else { n * n };
+        let entries = match patches {
+            Some(first) => n - first,
+            None if model.causal => n * (n + 1) / 2,
+            None => n * n,
+        };
         sums.iter_mut().for_each(|g| *g /= entries as f64);
     }
     Ok((landing, sums))
@@ -154,7 +206,7 @@ fn maps(
     let (descents, wanted) = second(descents, weights, layer);
     let n = |descent: usize| descents[descent].input.len();
     let shares: Vec<Vec<f64>> = asked.iter().map(|a| asked_row(model, a.2, &descents[a.0].input)).collect();
-    let empty = |a: &(usize, usize, usize)| Map { row: vec![0.0; n(a.0)], least: f64::INFINITY, largest: f64::NEG_INFINITY };
+    let empty = |a: &(usize, usize, usize)| Map { row: vec![0.0; n(a.0)], first: 0, least: f64::INFINITY, largest: f64::NEG_INFINITY };
     let mut maps: Vec<Map> = asked.iter().map(empty).collect();
     let landing = engine.down(&descents, &wanted, &mut |block: &Patterns<'_>| {
         for (i, map) in maps.iter_mut().enumerate().filter(|(i, _)| asked[*i].0 == block.descent && block.layer == layer) {
@@ -202,11 +254,13 @@ impl Method for AttentionGradcam {
     }
 
     fn fits(&self, model: &Description) -> Result<()> {
+        self.first_patch(model)?;
         self.layer.of(model.layers).map(|_| ())
     }
 
     fn estimate(&self, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
         let model = engine.model.description();
+        self.first_patch(model)?;
         let layer = self.layer.of(model.layers)?;
         let plan = Plan::new(engine, question, question.target.score, &[Rules::GRADIENT])?;
         let asked = asked(&plan, question);

@@ -1,19 +1,24 @@
 //! Reference inputs: what a path to an input begins at.
 
-use pellucid_core::{Engine, Error, Input, Result, Special, Symbol, model::Description, model::Model};
+use std::sync::Arc;
+
+use pellucid_core::{Engine, Error, Input, Patches, Result, Special, Symbol, model::Description, model::Model};
 use serde::{Deserialize, Serialize};
 
 use crate::embedding::Space;
 
-/// What stands at every position of the reference input. Positions, kinds and norms of the model are applied to it as to any input.
+/// What stands at every position of the reference input. Positions, kinds and norms of the model are applied to it as to any input; the learned
+/// rows of a picture stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Baseline {
     /// The mean of all token embeddings: no token in particular. The default, because it needs no token that a model may lack, and is sound
     /// where zero is not: a norm right behind the embedding (Llama, GPT-J, DistilBERT) makes the path's integrand singular at zero.
+    /// Of a picture its own mean colour everywhere: what is left when all that there is to see is gone, but light and tint are kept. Parts that
+    /// have this very colour get no score, whatever they show.
     #[default]
     Mean,
-    /// Zeros.
+    /// Zeros: of a picture the colour that its normalisation makes 0, a middling grey.
     Zero,
     /// The tokenizer's pad token, everywhere.
     Pad,
@@ -34,8 +39,14 @@ pub enum Baseline {
 
 impl Baseline {
     /// # Errors
-    /// A token outside the vocabulary, or one whose id is not known.
+    /// A token outside the vocabulary, or one whose id is not known; any token where pictures are read.
     pub(crate) fn check(self, model: &Description) -> Result<()> {
+        if model.patches.is_some() && !matches!(self, Baseline::Mean | Baseline::Zero) {
+            return Err(Error::Unsupported(format!(
+                "this {} model reads pictures, which have no tokens to begin at; the baseline can be mean or zero",
+                model.architecture
+            )));
+        }
         match self.tokens().into_iter().find(|id| *id as usize >= model.vocabulary) {
             Some(id) => {
                 Err(Error::request(format!("baseline token id {id} is outside the vocabulary, which has {} tokens", model.vocabulary)))
@@ -75,7 +86,10 @@ impl Baseline {
         let everywhere = |symbol: Symbol| input.with_symbols(std::iter::repeat_n(symbol, n));
         let reference = match self {
             Baseline::Zero | Baseline::Pad | Baseline::Mask => return Ok(vec![0.0; n * space.width(engine)]),
-            Baseline::Mean => everywhere(Symbol::Vector(mean(engine.model)?.into())),
+            Baseline::Mean => match &engine.model.description().patches {
+                Some(patches) => mean_colour(patches, input),
+                None => everywhere(Symbol::Vector(mean(engine.model)?.into())),
+            },
             Baseline::Token(id) => everywhere(Symbol::Token(id)),
             Baseline::Tokens { first, middle, last } => input.with_symbols((0..n).map(|p| {
                 Symbol::Token(match p {
@@ -92,9 +106,26 @@ impl Baseline {
 /// Rows of the token table decoded at a time.
 const ROWS: usize = 1024;
 
+/// The picture in its own mean colour everywhere.
+pub(crate) fn mean_colour(patches: &Patches, input: &Input) -> Input {
+    let area = patches.size * patches.size;
+    let mut sums = vec![0.0f64; patches.channels];
+    for symbol in input.symbols.iter() {
+        if let Symbol::Vector(pixels) = symbol {
+            sums.iter_mut()
+                .zip(pixels.chunks_exact(area))
+                .for_each(|(sum, channel)| *sum += channel.iter().map(|x| f64::from(*x)).sum::<f64>());
+        }
+    }
+    let count = (patches.count() * area) as f64;
+    let plain: Arc<[f32]> = sums.iter().flat_map(|sum| std::iter::repeat_n((sum / count) as f32, area)).collect();
+    let symbols = input.symbols.iter().map(|s| if let Symbol::Vector(_) = s { Symbol::Vector(plain.clone()) } else { s.clone() });
+    input.with_symbols(symbols)
+}
+
 /// The mean of all rows of the token table.
-fn mean(model: &Model) -> Result<Vec<f32>> {
-    let table = model.architecture().token_table();
+pub(crate) fn mean(model: &Model) -> Result<Vec<f32>> {
+    let table = model.architecture().token_table().expect("a model without patches has a token table");
     let mut sum = vec![0.0f64; table.width];
     let mut rows = vec![0.0f32; ROWS.min(table.rows) * table.width];
     for first in (0..table.rows).step_by(ROWS) {

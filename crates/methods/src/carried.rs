@@ -15,7 +15,7 @@ use std::{ops::Range, sync::Arc};
 
 use pellucid_core::{
     Compute, Engine, Input, Outcome, Question, Result, Score,
-    model::Description,
+    model::{Description, Pooling},
     rules::Rules,
     walk::{
         Estimate,
@@ -168,11 +168,18 @@ impl Carried {
     }
 }
 
-/// The row that is asked about: 1 at its position, or the mean of the rows that a model takes the mean of.
+/// The row that is asked about, shares that sum to 1: 1 at its position. Where a model makes one row of several, the mean of those that it takes
+/// the mean of; where it sets rows side by side, a half to each half: to either of two rows, or to the first row and to the mean of the patches.
 pub fn asked_row(model: &Description, row: usize, input: &Input) -> Vec<f64> {
     let rows = model.pooled_rows(input).unwrap_or_else(|| vec![row]);
     let mut asked = vec![0.0; input.len()];
-    rows.iter().for_each(|r| asked[*r] = 1.0 / rows.len() as f64);
+    match (&rows[..], model.outputs.pooling()) {
+        ([first, patches @ ..], Some(Pooling::FirstAndPatches)) if !patches.is_empty() => {
+            asked[*first] = 0.5;
+            patches.iter().for_each(|r| asked[*r] = 0.5 / patches.len() as f64);
+        }
+        _ => rows.iter().for_each(|r| asked[*r] = 1.0 / rows.len() as f64),
+    }
     asked
 }
 

@@ -225,7 +225,7 @@ impl DecompX {
                     origin = (0..rows.len()).collect();
                     Parted { data, width: x.width }
                 }
-                Op::Mean { x } => {
+                Op::Mean { x, from: 0 } => {
                     let x = take(*x)?;
                     let row = tokens * x.width;
                     let mut data = vec![T::ZERO; row];
@@ -247,7 +247,7 @@ impl DecompX {
     /// One block.
     fn block<T: Element>(&self, stage: &Stage<'_, T>, before: Option<Parted<T>>, network: usize) -> Result<Parted<T>> {
         let anatomy = stage.anatomy()?;
-        let Some(middle) = anatomy.middle.filter(|_| anatomy.norm_after_attention.is_some()) else {
+        let Some(middle) = anatomy.middle.filter(|_| anatomy.norm_after_attention.is_some() && anatomy.scale.is_none()) else {
             return Err(Error::Unsupported("decompx needs blocks with norms behind, as BERT has them".into()));
         };
         let (x, n, first) = (stage.node(anatomy.x), stage.output().count(), before.is_none());

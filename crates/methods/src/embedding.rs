@@ -1,7 +1,8 @@
 //! Where in an embedding gradients are taken.
 
 use pellucid_core::{
-    Engine, Error, Input, Result, Symbol,
+    Engine, Error, Input, Patches, Result,
+    model::Description,
     walk::down::{Descent, Landed, Reached, Wanted},
 };
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrt {
-    /// Rows of the token table; positions, kinds and a norm come after. The default.
+    /// What the input consists of: pixels of a picture, word embeddings of a text. The default.
     #[default]
+    Auto,
+    /// Rows of the token table; positions, kinds and a norm come after. Of texts only.
     WordEmbedding,
+    /// Pixels as the model is given them, resized and normalised. Of pictures only.
+    Pixels,
     /// What the first block takes.
     EmbeddingOutput,
 }
@@ -32,7 +37,7 @@ pub enum Embedded {
 /// The place in a walk where values stand and signals arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// Token embeddings.
+    /// Token embeddings, or pixels.
     Words,
     /// What a block takes; 0: the embedding's output.
     Layer(usize),
@@ -42,16 +47,37 @@ pub(crate) enum Space {
 
 impl Space {
     /// # Errors
-    /// Word embeddings, which cannot be embedded twice.
+    /// Anything but the embedding's output embedded twice.
     pub(crate) fn new(wrt: Wrt, embedded: Embedded) -> Result<Self> {
         match (wrt, embedded) {
-            (Wrt::WordEmbedding, Embedded::Once) => Ok(Space::Words),
             (Wrt::EmbeddingOutput, Embedded::Once) => Ok(Space::Layer(0)),
             (Wrt::EmbeddingOutput, Embedded::Twice) => Ok(Space::Twice),
-            (Wrt::WordEmbedding, Embedded::Twice) => {
+            (_, Embedded::Once) => Ok(Space::Words),
+            (_, Embedded::Twice) => {
                 Err(Error::request("`embedded` twice feeds the embedding's output in again; set `wrt` to embedding-output"))
             }
         }
+    }
+
+    /// The same for a model.
+    ///
+    /// # Errors
+    /// Word embeddings of a picture, pixels of a text, a picture embedded twice.
+    pub(crate) fn of(wrt: Wrt, embedded: Embedded, model: &Description) -> Result<Self> {
+        match (wrt, model.patches.is_some()) {
+            (Wrt::WordEmbedding, true) => Err(no_words("wrt", model)),
+            (Wrt::Pixels, false) => Err(no_pixels("wrt", model)),
+            (_, true) if embedded == Embedded::Twice => Err(Error::Unsupported(format!(
+                "this {} model reads pictures, whose embedding cannot be fed in again; leave `embedded` at once",
+                model.architecture
+            ))),
+            _ => Self::new(wrt, embedded),
+        }
+    }
+
+    /// How a picture's numbers stand there, if they are pixels.
+    pub(crate) fn patches<'m>(self, engine: &Engine<'m>) -> Option<&'m Patches> {
+        if self == Space::Words { engine.model.description().patches.as_ref() } else { None }
     }
 
     /// What a walk must bring back.
@@ -96,19 +122,24 @@ impl Space {
     /// Numbers of a position.
     pub(crate) fn width(self, engine: &Engine<'_>) -> usize {
         match self {
-            Space::Words => engine.model.token_width(),
+            Space::Words => engine.model.symbol_width(),
             Space::Layer(_) | Space::Twice => engine.model.description().d_model,
         }
     }
 }
 
+/// A parameter asks for words of a model of pictures.
+pub(crate) fn no_words(parameter: &str, model: &Description) -> Error {
+    let kind = &model.architecture;
+    Error::Unsupported(format!("this {kind} model reads pictures and has no word embeddings; set `{parameter}` to pixels"))
+}
+
+/// A parameter asks for pixels of a model of texts.
+pub(crate) fn no_pixels(parameter: &str, model: &Description) -> Error {
+    let kind = &model.architecture;
+    Error::Unsupported(format!("this {kind} model reads texts and has no pixels; set `{parameter}` to word-embedding"))
+}
+
 fn words(engine: &Engine<'_>, input: &Input) -> Result<Vec<f64>> {
-    let mut rows = Vec::with_capacity(input.len() * engine.model.token_width());
-    for symbol in input.symbols.iter() {
-        match symbol {
-            Symbol::Token(id) => rows.extend(engine.model.token_embeddings(&[*id])?.into_iter().map(f64::from)),
-            Symbol::Vector(vector) => rows.extend(vector.iter().copied().map(f64::from)),
-        }
-    }
-    Ok(rows)
+    Ok(engine.model.symbol_values(&input.symbols)?.into_iter().map(f64::from).collect())
 }

@@ -1,7 +1,7 @@
 //! Attributions before they are reduced: one number for each entry of each position's embedding.
 
 use pellucid_core::{
-    Engine, Outcome, Question, Result,
+    Engine, Outcome, Patches, Question, Result,
     rules::Rules,
     walk::{Estimate, down::Landing},
 };
@@ -16,6 +16,8 @@ pub(crate) struct Entries {
     /// `[descent][signal]`.
     pub(crate) each: Vec<Vec<Vec<f64>>>,
     pub(crate) width: usize,
+    /// How a picture's entries stand in its rows, if they are pixels.
+    pub(crate) patches: Option<Patches>,
 }
 
 impl Entries {
@@ -44,7 +46,7 @@ impl Entries {
             }
             each.push(signals);
         }
-        Ok(Self { plan, landing, each, width: space.width(engine) })
+        Ok(Self { plan, landing, each, width: space.width(engine), patches: space.patches(engine).cloned() })
     }
 
     /// What [`Entries::of_one_walk`] takes.
@@ -54,7 +56,16 @@ impl Entries {
 
     /// The answer to the question.
     pub(crate) fn outcome(&self, question: &Question, reduction: Reduction) -> Outcome {
-        self.plan.outcome(question, &self.landing, &|d, s| reduction.positions(&self.each[d][s], self.width))
+        let outcome = self.plan.outcome(question, &self.landing, &|d, s| reduction.positions(&self.each[d][s], self.width));
+        let pixels = |patches: &Patches, contrast: bool| -> Vec<Vec<f64>> {
+            self.plan
+                .signals(contrast)
+                .into_iter()
+                .map(|(d, s)| reduction.pixels(&patches.picture(&self.each[d][s]), patches.channels))
+                .collect()
+        };
+        let contrasted = self.patches.as_ref().filter(|_| question.target.contrast.is_some());
+        Outcome { pixels: self.patches.as_ref().map(|p| pixels(p, false)), contrast_pixels: contrasted.map(|p| pixels(p, true)), ..outcome }
     }
 
     /// For each target token `[row, width]`.

@@ -7,6 +7,7 @@
 //! Source: Shrikumar et al. 2016 (arXiv 1605.01713); Denil et al. 2014 (arXiv 1412.6815) for words. The default sum keeps the sign; magnitudes
 //! (l2, mean-abs, or `absolute`) are options, and against a contrast magnitude is taken from magnitude.
 //! No sum is promised: a transformer's norms make the score all but independent of the scale of what they are given.
+//! Of a picture, pixels (as the model is given them, normalised) stand in place of embeddings, and a patch's score is the sum of its pixels'.
 //! Passes and memory: as saliency.
 
 use pellucid_core::{Engine, Method, Outcome, Question, Result, Sign, model::Description, rules::Rules, walk::Estimate};
@@ -58,14 +59,15 @@ impl InputXGradient {
     /// Passes on parameters that make sense.
     ///
     /// # Errors
-    /// Shares of signed scores; word embeddings embedded twice.
+    /// Shares of signed scores; anything but the embedding's output embedded twice.
     pub fn checked(self) -> Result<Self> {
         self.reduction().check()?;
-        self.space()?;
+        Space::new(self.wrt, self.embedded)?;
         Ok(self)
     }
 
-    /// Embedding times gradient, entry by entry: for each target token `[position, width of the embedding]`.
+    /// Embedding times gradient, entry by entry: for each target token `[position, width of the embedding]`, or
+    /// `[position, numbers of a patch]`, zeros for learned rows.
     ///
     /// # Errors
     /// As [`Method::attribute`].
@@ -74,15 +76,15 @@ impl InputXGradient {
     }
 
     fn walk(&self, engine: &Engine<'_>, question: &Question) -> Result<Entries> {
-        Entries::of_one_walk(engine, question, Rules::GRADIENT, self.space()?, |value, gradient| value * gradient)
+        Entries::of_one_walk(engine, question, Rules::GRADIENT, self.space(engine.model.description())?, |value, gradient| value * gradient)
     }
 
     fn reduction(&self) -> Reduction {
         Reduction { reduce: self.reduce, absolute: self.absolute, normalize: self.normalize }
     }
 
-    fn space(&self) -> Result<Space> {
-        Space::new(self.wrt, self.embedded)
+    fn space(&self, model: &Description) -> Result<Space> {
+        Space::of(self.wrt, self.embedded, model)
     }
 }
 
@@ -99,13 +101,13 @@ impl Method for InputXGradient {
         self.reduction().sign()
     }
 
-    fn fits(&self, _: &Description) -> Result<()> {
-        self.clone().checked().map(|_| ())
+    fn fits(&self, model: &Description) -> Result<()> {
+        self.clone().checked()?.space(model).map(|_| ())
     }
 
     fn estimate(&self, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
         self.fits(engine.model.description())?;
-        Entries::estimate_of_one_walk(engine, question, Rules::GRADIENT, self.space()?)
+        Entries::estimate_of_one_walk(engine, question, Rules::GRADIENT, self.space(engine.model.description())?)
     }
 
     fn attribute(&self, engine: &Engine<'_>, question: &Question) -> Result<Outcome> {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Source: Sundararajan et al. 2017 (arXiv 1703.01365), eq. 1. All positions move together.
-//! We differ: they begin at zero; our default baseline is the mean of all token embeddings, see [`Baseline`]; 50 steps by Gauss and Legendre.
+//! We differ: they begin at zero; our default baseline is the mean of all token embeddings, of a picture its mean colour, see [`Baseline`];
+//! 50 steps by Gauss and Legendre.
 //! Promise, `completeness`: attributions add up to score(input) − score(baseline), as far as the steps go: the error is told, and more steps
 //! make it smaller (but for trapezoids, whose published weights add up to 1 − 1/n).
 //! The path leads through inputs that no text has, where a deep model's score can be rough: on SmolLM2-135M 50 steps missed the sum several
@@ -96,15 +97,16 @@ impl IntegratedGradients {
     /// Passes on parameters that make sense.
     ///
     /// # Errors
-    /// Too few or too many steps; shares of signed scores; word embeddings embedded twice.
+    /// Too few or too many steps; shares of signed scores; anything but the embedding's output embedded twice.
     pub fn checked(self) -> Result<Self> {
         self.quadrature.check(self.steps)?;
         self.reduction().check()?;
-        self.space()?;
+        Space::new(self.wrt, self.embedded)?;
         Ok(self)
     }
 
-    /// Attributions entry by entry: for each target token `[position, width of the embedding]`.
+    /// Attributions entry by entry: for each target token `[position, width of the embedding]`, or
+    /// `[position, numbers of a patch]`, zeros for learned rows.
     ///
     /// # Errors
     /// As [`Method::attribute`].
@@ -114,13 +116,14 @@ impl IntegratedGradients {
 
     /// The same with a baseline that needs no tokenizer.
     fn known(&self, engine: &Engine<'_>, question: &Question) -> Result<Self> {
+        self.fits(engine.model.description())?;
         let known = Self { baseline: self.baseline.known(question.special)?, ..self.clone() };
         known.fits(engine.model.description()).map(|()| known)
     }
 
     fn points<'a>(&self, engine: &'a Engine<'a>, question: &Question) -> Result<Points<'a>> {
         let plan = Plan::new(engine, question, question.target.score, &[Rules::GRADIENT])?;
-        Ok(Points { engine, plan, space: self.space()?, count: self.steps })
+        Ok(Points { engine, plan, space: self.space(engine.model.description())?, count: self.steps })
     }
 
     fn walk(&self, engine: &Engine<'_>, question: &Question) -> Result<Entries> {
@@ -146,8 +149,8 @@ impl IntegratedGradients {
         Reduction { reduce: self.reduce, absolute: self.absolute, normalize: self.normalize }
     }
 
-    fn space(&self) -> Result<Space> {
-        Space::new(self.wrt, self.embedded)
+    fn space(&self, model: &Description) -> Result<Space> {
+        Space::of(self.wrt, self.embedded, model)
     }
 }
 
@@ -165,7 +168,7 @@ impl Method for IntegratedGradients {
     }
 
     fn fits(&self, model: &Description) -> Result<()> {
-        self.clone().checked()?;
+        self.clone().checked()?.space(model)?;
         self.baseline.check(model)
     }
 

@@ -21,6 +21,7 @@ mod embedding;
 mod entries;
 mod flash_trace;
 mod gim;
+mod gradcam;
 mod ifr;
 mod input_x_gradient;
 mod integrated_gradients;
@@ -35,11 +36,13 @@ mod propagation;
 mod quadrature;
 mod random;
 mod reduction;
+mod replacement;
 mod saliency;
 mod similarity;
 mod smooth_grad;
 mod value_zeroing;
 mod vector_norms;
+mod windows;
 
 use pellucid_core::{Error, Method, Result};
 use serde::de::DeserializeOwned;
@@ -50,7 +53,7 @@ pub use alti_logit::{AltiLogit, LogitParts};
 pub use atman::Atman;
 pub use atman_gradient::AtmanGradient;
 pub use attention::Attention;
-pub use attention_gradcam::{AttentionGradcam, Normalize};
+pub use attention_gradcam::{AttentionGradcam, HeadWeight, Normalize};
 pub use attention_rollout::AttentionRollout;
 pub use attn_lrp::AttnLrp;
 pub use baseline::Baseline;
@@ -61,15 +64,17 @@ pub use decompx::{Approximation, Biases, DecompX};
 pub use embedding::{Embedded, Wrt};
 pub use flash_trace::{FlashTrace, Flow, Trace};
 pub use gim::Gim;
+pub use gradcam::Gradcam;
 pub use ifr::{Ifr, Shares};
 pub use input_x_gradient::InputXGradient;
 pub use integrated_gradients::IntegratedGradients;
 pub use linearised::{After, Deviation};
 pub use lrp::{AlphaBetaRules, Lrp, Variant};
-pub use occlusion::{Occlusion, Replace};
+pub use occlusion::Occlusion;
 pub use quadrature::Quadrature;
 pub use random::Random;
 pub use reduction::Reduce;
+pub use replacement::Replace;
 pub use saliency::Saliency;
 pub use similarity::{Directions, Similarity};
 pub use smooth_grad::SmoothGrad;
@@ -111,6 +116,7 @@ pub const METHODS: &[Entry] = &[
     input_x_gradient::ENTRY,
     integrated_gradients::ENTRY,
     smooth_grad::ENTRY,
+    gradcam::ENTRY,
     attn_lrp::ENTRY,
     cp_lrp::ENTRY,
     gim::ENTRY,

@@ -6,7 +6,8 @@
 //! transformer-attribution    C_l = 1/H · Σ_h (∂y/∂A_h,l ⊙ K_h,l)⁺      R = N(C_L + I) ··· N(C_s + I)       the row of the target
 //! rollout                    C_l = 1/H · Σ_h (K_h,l)⁺                  R = N(C_L + I) ··· N(C_s + I)       the row of the target
 //! last-layer, second-layer   C_l of the layer itself, with K⁺ or, with `gradient`, (∂y/∂A ⊙ K)⁺                the row of the target
-//! full                       the relevance that reaches the input of the first block, summed over d_model
+//! full                       the relevance that reaches the input of the first block, summed over d_model; in a model of pictures the pixels,
+//!                            summed over channels
 //! ```
 //!
 //! Source: Chefer et al. 2021a, *Transformer Interpretability Beyond Attention Visualization* (arXiv 2012.09838), eq. 3–14; the rules are in
@@ -24,8 +25,10 @@
 //! Always in f64: the rules divide by sums that may almost cancel, and f32 can be off by a hundredth of the largest score.
 //! Passes and memory: one walk down with one signal a target token, two where a gradient is multiplied; twice the bytes of f32. Operations
 //! without a rule (gated feed-forward networks, rotary positions) are refused.
+//! Below the first block of a model of pictures, the addition of positions takes its share, learned rows keep theirs, and the projection of patches
+//! has the z^B rule (Montavon et al. 2017), whatever the rules: pixels lie between the lowest and the highest of the picture.
 //! Promise: `full` under `ours` (and `detr`) conserves: relevance at the input of the first block, as at that of every block, sums to the 1 it
-//! started with. Biases take nothing under these rules, and what was embedded (token, position, kind) is not yet taken apart there, so nothing
+//! started with (of which positions and learned rows keep a part: pixels sum to something else). Biases take nothing under these rules, and what was embedded (token, position, kind) is not yet taken apart there, so nothing
 //! is left out of the sum. What is lost is what the 1e-9 in the divisions takes (about 1e-8 over three blocks), and all that arrives at a number
 //! to which nothing contributed with its own sign.
 
@@ -41,9 +44,10 @@ use pellucid_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Entry,
+    Entry, NormalizeScores,
     carried::{Carry, FirstToken, Layer, Step, double},
     propagation::{Plan, check_layer, promise},
+    reduction::{Reduce, Reduction},
 };
 
 /// The table's row.
@@ -95,7 +99,7 @@ pub enum Variant {
     LastLayer,
     /// Relevance at the pattern of layer 1.
     SecondLayer,
-    /// Relevance at the first block's input.
+    /// Relevance at the first block's input, or at the pixels.
     Full,
 }
 
@@ -179,27 +183,34 @@ impl Lrp {
 
     fn full(&self, engine: &Engine<'_>, question: &Question) -> Result<Outcome> {
         let plan = Plan::new(engine, question, Score::Logit, &[self.rules.into()])?;
-        let landing = engine.down(&plan.descents, &at_first_block(), &mut |_| Ok(()))?;
-        let scores = |descent: usize, signal: usize| -> Vec<f64> {
-            let relevance = &landing.descents[descent].hidden[0].signals[signal];
-            let width = relevance.len() / plan.descents[descent].input.len();
-            relevance.chunks_exact(width).map(|row| row.iter().sum()).collect()
-        };
+        let model = engine.model.description();
+        let landing = engine.down(&plan.descents, &wanted(model), &mut |_| Ok(()))?;
+        let of_pixels = |descent: usize| landing.descents[descent].embeddings.as_ref();
+        let at_first_block = |descent: usize, signal: usize| &landing.descents[descent].hidden[0].signals[signal];
+        let sum = Reduction { reduce: Reduce::Sum, absolute: false, normalize: NormalizeScores::None };
         let mut outcome = plan.outcome(question, &landing, &|descent, signal| {
-            let mut row = scores(descent, signal);
+            let relevance = of_pixels(descent).map_or_else(|| at_first_block(descent, signal), |pixels| &pixels.signals[signal]);
+            let mut row = sum.positions(relevance, relevance.len() / plan.descents[descent].input.len());
             self.first_token.apply(&mut row);
             row
         });
+        if let Some(patches) = &model.patches {
+            let picture = |(descent, signal): (usize, usize)| {
+                Some(sum.pixels(&patches.picture(&of_pixels(descent)?.signals[signal]), patches.channels))
+            };
+            outcome.pixels = plan.signals(false).into_iter().map(picture).collect();
+            outcome.contrast_pixels = question.target.contrast.as_ref().and(plan.signals(true).into_iter().map(picture).collect());
+        }
         if self.rules != AlphaBetaRules::Original {
-            let sums = plan.signals(false).into_iter().map(|(descent, signal)| scores(descent, signal).iter().sum());
+            let sums = plan.signals(false).into_iter().map(|(descent, signal)| at_first_block(descent, signal).iter().sum());
             outcome.promises = sums.enumerate().map(|(t, sum)| promise("conservation", t, 1.0, sum)).collect();
         }
         Ok(outcome)
     }
 }
 
-fn at_first_block() -> Wanted {
-    Wanted { hidden: vec![0], ..Wanted::default() }
+fn wanted(model: &Description) -> Wanted {
+    Wanted { hidden: vec![0], embeddings: model.patches.is_some(), ..Wanted::default() }
 }
 
 impl Method for Lrp {
@@ -226,7 +237,7 @@ impl Method for Lrp {
         let engine = &double(engine);
         match self.carry(engine.model.description())? {
             Some(carry) => carry.estimate(engine, question, Score::Logit),
-            None => Plan::new(engine, question, Score::Logit, &[self.rules.into()])?.estimate(engine, &at_first_block()),
+            None => Plan::new(engine, question, Score::Logit, &[self.rules.into()])?.estimate(engine, &wanted(engine.model.description())),
         }
     }
 

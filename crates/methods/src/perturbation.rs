@@ -6,7 +6,8 @@
 //!
 //! Positive speaks for the target. (The published AtMan code subtracts cross-entropies the same way round, so its numbers carry the opposite
 //! sign: they are negative where a token supports the target.)
-//! Passes: one walk up per sweep, with one clean copy and one copy a feature (twice that with a contrast); no walk down.
+//! Passes: one walk up per sweep, with one clean copy and one copy a feature (twice that with a contrast; fewer where a method lets one feature's
+//! copy answer for another's); no walk down.
 //! Memory: one row of `d_model` numbers per row carried; see `pellucid_core::walk::up`.
 
 use pellucid_core::{
@@ -37,18 +38,26 @@ impl Change {
 struct Plan {
     documents: Vec<Document>,
     copies: Vec<Copy>,
+    /// For each document, which copy answers for each feature.
+    answering: Vec<Vec<usize>>,
     tokens: Vec<Vec<u32>>,
 }
 
 /// Says what becomes of an input for each feature; the first `prompt` symbols are the prompt.
 pub(crate) trait Perturb {
+    /// For each feature the one whose copy answers for it: itself, or an earlier one that answers for itself.
+    fn answering(&self, engine: &Engine<'_>, input: &Input, features: &[&FeaturePositions]) -> Result<Vec<usize>> {
+        let _ = (engine, input);
+        Ok((0..features.len()).collect())
+    }
+
     fn changes(&self, engine: &Engine<'_>, input: &Input, prompt: usize, features: &[&FeaturePositions]) -> Result<Vec<Change>>;
 }
 
 fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Result<Plan> {
     question.check(engine.model)?;
     let tokens: Vec<Vec<u32>> = std::iter::once(&question.target.tokens).chain(&question.target.contrast).cloned().collect();
-    let mut plan = Plan { documents: Vec::new(), copies: Vec::new(), tokens };
+    let mut plan = Plan { documents: Vec::new(), copies: Vec::new(), answering: Vec::new(), tokens };
     for (document, tokens) in plan.tokens.iter().enumerate() {
         let input = question.document(tokens);
         let asks = |removed: &[usize]| -> Result<Vec<Ask>> {
@@ -58,11 +67,21 @@ fn plan(method: &dyn Perturb, engine: &Engine<'_>, question: &Question) -> Resul
         // The contrast has other tokens, and not as many: what the target's own tokens do to it cannot be asked.
         let has = |feature: &FeaturePositions| document == 0 || feature.part == Part::Prompt;
         let features: Vec<&FeaturePositions> = question.features.iter().filter(|f| has(f)).collect();
-        let mut changes = method.changes(engine, &input, question.prompt.len(), &features)?.into_iter();
+        let by = method.answering(engine, &input, &features)?;
+        let own: Vec<&FeaturePositions> = features.iter().enumerate().filter(|(i, _)| by[*i] == *i).map(|(_, f)| *f).collect();
+        let mut changes = method.changes(engine, &input, question.prompt.len(), &own)?.into_iter();
+        let (mut answering, mut copy_of) = (Vec::new(), Vec::new());
         for feature in &question.features {
-            let change = if has(feature) { changes.next().expect("one change a feature") } else { Change::none() };
-            plan.copies.push(Copy { document, input: change.input, control: change.control, asks: asks(&change.removed)? });
+            let earlier = by.get(copy_of.len()).filter(|by| has(feature) && **by < copy_of.len()).map(|by| copy_of[*by]);
+            let copy = earlier.unwrap_or(plan.copies.len());
+            if earlier.is_none() {
+                let change = if has(feature) { changes.next().expect("one change a feature") } else { Change::none() };
+                plan.copies.push(Copy { document, input: change.input, control: change.control, asks: asks(&change.removed)? });
+            }
+            answering.push(copy);
+            copy_of.extend(has(feature).then_some(copy));
         }
+        plan.answering.push(answering);
         plan.documents.push(Document { input, control: Control::none(), asks: asks(&[])? });
     }
     Ok(plan)
@@ -97,8 +116,7 @@ pub(crate) fn attribute(method: &dyn Perturb, engine: &Engine<'_>, question: &Qu
     let differences = |d: usize| -> Vec<Vec<f64>> {
         let clean = clean(d);
         let of_copy = |answers: &Vec<Answer>| clean.iter().zip(answers).map(|(c, a)| score.of(c) - score.of(&a.tokens[0])).collect();
-        let copies = up.copies.iter().zip(&plan.copies).filter(|(_, c)| c.document == d);
-        copies.map(|(answers, _)| of_copy(answers)).collect()
+        plan.answering[d].iter().map(|copy| of_copy(&up.copies[*copy])).collect()
     };
     Ok(Outcome {
         clean: clean(0),

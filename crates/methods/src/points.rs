@@ -104,12 +104,13 @@ impl Points<'_> {
             landing.backwards += backwards;
             landing.cost = joined(landing.cost, cost);
         }
-        Ok(Entries { plan: self.plan, landing, each, width })
+        let patches = self.space.patches(self.engine).cloned();
+        Ok(Entries { plan: self.plan, landing, each, width, patches })
     }
 }
 
 /// One walk after the other.
-fn joined(a: Estimate, b: Estimate) -> Estimate {
+pub(crate) fn joined(a: Estimate, b: Estimate) -> Estimate {
     Estimate {
         copies: a.copies + b.copies,
         rows: a.rows + b.rows,

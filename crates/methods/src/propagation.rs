@@ -91,7 +91,7 @@ impl Plan {
             per_contrast_token: if self.sides.len() > 1 { side(true) } else { Vec::new() },
             cost: landing.cost,
             backwards: landing.backwards,
-            promises: Vec::new(),
+            ..Outcome::default()
         }
     }
 }

@@ -60,6 +60,13 @@ impl Reduction {
         }
         scores
     }
+
+    /// `[channel, height, width]` → `[height, width]`: a pixel's channels become one as a position's entries do.
+    pub(crate) fn pixels(self, picture: &[f64], channels: usize) -> Vec<f64> {
+        let area = picture.len() / channels;
+        let by_pixel: Vec<f64> = (0..picture.len()).map(|i| picture[i % channels * area + i / channels]).collect();
+        self.positions(&by_pixel, channels)
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +85,13 @@ mod tests {
         assert_eq!(reduced(Reduce::Sum, true, NormalizeScores::None, &ENTRIES), [7.0, 2.0]);
         assert_eq!(reduced(Reduce::L2, false, NormalizeScores::None, &ENTRIES), [5.0, 2.0]);
         assert_eq!(reduced(Reduce::MeanAbs, false, NormalizeScores::None, &ENTRIES), [3.5, 1.0]);
+    }
+
+    #[test]
+    fn channels_of_a_pixel_become_one() {
+        let signed = Reduction { reduce: Reduce::Sum, absolute: false, normalize: NormalizeScores::None };
+        assert_eq!(signed.pixels(&[3.0, 0.0, 1.0, -4.0, 2.0, 1.0], 2), [-1.0, 2.0, 2.0]);
+        assert_eq!(Reduction { reduce: Reduce::L2, ..signed }.pixels(&[3.0, 0.0, -4.0, 2.0], 2), [5.0, 2.0]);
     }
 
     #[test]

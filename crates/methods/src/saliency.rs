@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Source: Simonyan et al. 2014 (arXiv 1312.6034) for pictures, who take the largest magnitude; Li et al. 2016 (arXiv 1506.01066) for words.
-//! We differ: the Euclidean norm is the default, for it does not depend on the basis that the embedding is written in.
+//! We differ: the Euclidean norm is the default, for it does not depend on the basis that the embedding is written in. Of a picture, pixels stand in
+//! place of embeddings: a pixel's score is the norm over its channels, a patch's that over all its numbers.
 //! A magnitude does not say for or against. Each target token has its own; they are added up, and against a contrast the contrast's are taken
 //! away: what then remains says which of the two a unit moves more.
 //! Passes: one up, one more through each block on the way down, one back for each target token. Memory: a row of `d_model` numbers a position
@@ -60,14 +61,15 @@ impl Saliency {
     /// Passes on parameters that make sense.
     ///
     /// # Errors
-    /// Shares of signed scores; word embeddings embedded twice.
+    /// Shares of signed scores; anything but the embedding's output embedded twice.
     pub fn checked(self) -> Result<Self> {
         self.reduction().check()?;
-        self.space()?;
+        Space::new(self.wrt, self.embedded)?;
         Ok(self)
     }
 
-    /// The gradient itself: for each target token `[position, width of the embedding]`.
+    /// The gradient itself: for each target token `[position, width of the embedding]`, or
+    /// `[position, numbers of a patch]`, zeros for learned rows.
     ///
     /// # Errors
     /// As [`Method::attribute`].
@@ -76,15 +78,15 @@ impl Saliency {
     }
 
     fn walk(&self, engine: &Engine<'_>, question: &Question) -> Result<Entries> {
-        Entries::of_one_walk(engine, question, Rules::GRADIENT, self.space()?, |_, gradient| gradient)
+        Entries::of_one_walk(engine, question, Rules::GRADIENT, self.space(engine.model.description())?, |_, gradient| gradient)
     }
 
     fn reduction(&self) -> Reduction {
         Reduction { reduce: self.reduce, absolute: self.absolute, normalize: self.normalize }
     }
 
-    fn space(&self) -> Result<Space> {
-        Space::new(self.wrt, self.embedded)
+    fn space(&self, model: &Description) -> Result<Space> {
+        Space::of(self.wrt, self.embedded, model)
     }
 }
 
@@ -101,13 +103,13 @@ impl Method for Saliency {
         self.reduction().sign()
     }
 
-    fn fits(&self, _: &Description) -> Result<()> {
-        self.clone().checked().map(|_| ())
+    fn fits(&self, model: &Description) -> Result<()> {
+        self.clone().checked()?.space(model).map(|_| ())
     }
 
     fn estimate(&self, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
         self.fits(engine.model.description())?;
-        Entries::estimate_of_one_walk(engine, question, Rules::GRADIENT, self.space()?)
+        Entries::estimate_of_one_walk(engine, question, Rules::GRADIENT, self.space(engine.model.description())?)
     }
 
     fn attribute(&self, engine: &Engine<'_>, question: &Question) -> Result<Outcome> {

@@ -1,8 +1,9 @@
-//! Similarity between positions by the cosine of their input embeddings (before positions are added).
+//! Similarity between positions by the cosine of their input embeddings (before positions are added): of tokens their rows of the token table, of
+//! patches what the model projects them to.
 //!
 //! Source: AtMan (Deiseroth et al. 2023, arXiv 2301.08110), eq. 5–6: tokens that mean nearly the same are suppressed together.
 
-use pellucid_core::{Model, Result, Symbol};
+use pellucid_core::{Engine, Input, Result};
 use serde::{Deserialize, Serialize};
 
 /// Which other positions are suppressed along with one, and by how much.
@@ -17,6 +18,11 @@ pub struct Similarity {
     /// At most so many positions are suppressed together, the most similar first; the position itself counts. `None`: no limit.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Whether a feature all of whose positions an earlier feature suppressed along with its own gets that one's score, instead of a run of its
+    /// own: fewer runs, and equal scores within a neighbourhood. Order matters: the first feature of a neighbourhood speaks for it. Only a
+    /// feature that was run covers others.
+    #[serde(default)]
+    pub skip_covered: bool,
 }
 
 fn yes() -> bool {
@@ -26,7 +32,7 @@ fn yes() -> bool {
 impl Similarity {
     /// The published form: coupled, without limit.
     pub fn new(threshold: f64) -> Self {
-        Self { threshold, coupled: true, limit: None }
+        Self { threshold, coupled: true, limit: None, skip_covered: false }
     }
 
     /// Neighbours of position `i` with their factors; `cosines` is row i of [`Directions::cosines`], `f` the factor of i itself.
@@ -48,7 +54,7 @@ impl Similarity {
     }
 }
 
-/// Input embeddings as unit vectors, `[position, d_model]`. Symmetric cosines come from products of its rows.
+/// Input embeddings as unit vectors, `[position, width]`. Symmetric cosines come from products of its rows.
 pub struct Directions {
     unit: Vec<f64>,
     width: usize,
@@ -59,16 +65,12 @@ impl Directions {
     ///
     /// # Errors
     /// A token outside the vocabulary.
-    pub fn of(model: &Model, symbols: &[Symbol]) -> Result<Self> {
-        let width = model.description().d_model;
-        let mut unit = Vec::with_capacity(symbols.len() * width);
-        for symbol in symbols {
-            let row = match symbol {
-                Symbol::Token(id) => model.token_embeddings(&[*id])?,
-                Symbol::Vector(v) => v.to_vec(),
-            };
-            let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-8);
-            unit.extend(row.iter().map(|x| f64::from(*x) / norm));
+    pub fn of(engine: &Engine<'_>, input: &Input) -> Result<Self> {
+        let mut unit = engine.symbol_embeddings(input)?;
+        let width = unit.len() / input.len().max(1);
+        for row in unit.chunks_exact_mut(width.max(1)) {
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-8);
+            row.iter_mut().for_each(|x| *x /= norm);
         }
         Ok(Self { unit, width })
     }
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_limit_counts_the_position_itself_and_keeps_the_most_similar() {
-        let s = Similarity { limit: Some(2), coupled: false, threshold: 0.5 };
+        let s = Similarity { limit: Some(2), coupled: false, ..Similarity::new(0.5) };
         assert_eq!(s.neighbours(1, &[0.6, 1.0, 0.9], 0.1), vec![(2, 0.1)]);
         assert_eq!(Similarity { limit: Some(1), ..s }.neighbours(1, &[0.6, 1.0, 0.9], 0.1), vec![]);
     }

@@ -4,7 +4,8 @@
 //! gradient = 1/m Σ_k ∂ score / ∂ e  at  e + ε_k        ε_k ~ N(0, σ²)        σ = sigma · (max e − min e)        score = ‖gradient‖₂
 //! ```
 //!
-//! Source: Smilkov et al. 2017 (arXiv 1706.03825), eq. 1; noise is relative to the range of the input's embedding, 0.1 to 0.2 in the paper.
+//! Source: Smilkov et al. 2017 (arXiv 1706.03825), eq. 1; noise is relative to the range of the input's embedding, or of the picture's pixels as the
+//! model is given them, 0.1 to 0.2 in the paper.
 //! Each sample has its own stream of chance, so that more samples keep the earlier ones, and a contrast meets the same noise on the prompt.
 //! Magnitudes and contrast: as saliency. Promise: the same seed gives the same scores; a sigma of 0 gives saliency.
 //! Passes: one input up for the scores; one up and one down a sample, in groups that fit the memory. Memory: as saliency, for each sample of a group.
@@ -37,7 +38,8 @@ const MOST: usize = 10_000;
 pub struct SmoothGrad {
     /// Noisy copies, at least 1.
     pub samples: usize,
-    /// Standard deviation of the noise, as a part of the range (largest minus smallest number) of the input's embedding; 0 or above.
+    /// Standard deviation of the noise, as a part of the range (largest minus smallest number) of the input's embedding or pixels; 0 or
+    /// above.
     pub sigma: f64,
     /// Where chance begins.
     pub seed: u64,
@@ -86,12 +88,16 @@ impl SmoothGrad {
 
     fn points<'a>(&self, engine: &'a Engine<'a>, question: &Question) -> Result<Points<'a>> {
         let plan = Plan::new(engine, question, question.target.score, &[Rules::GRADIENT])?;
-        Ok(Points { engine, plan, space: Space::new(self.wrt, Embedded::Once)?, count: self.samples })
+        Ok(Points { engine, plan, space: self.space(engine.model.description())?, count: self.samples })
     }
 
-    /// A noisy copy of an embedding.
-    fn noisy(&self, clean: &[f64], sample: usize) -> Vec<f64> {
-        let (least, largest) = clean.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(*x), b.max(*x)));
+    fn space(&self, model: &Description) -> Result<Space> {
+        Space::of(self.wrt, Embedded::Once, model)
+    }
+
+    /// A noisy copy of an embedding, or of a picture. Its first `learned` numbers are those of rows that have none.
+    fn noisy(&self, clean: &[f64], learned: usize, sample: usize) -> Vec<f64> {
+        let (least, largest) = clean[learned..].iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(*x), b.max(*x)));
         let deviation = self.sigma * (largest - least);
         let mut chance = ChaCha8Rng::seed_from_u64(self.seed);
         chance.set_stream(sample as u64);
@@ -126,8 +132,8 @@ impl Method for SmoothGrad {
         self.reduction().sign()
     }
 
-    fn fits(&self, _: &Description) -> Result<()> {
-        self.clone().checked().map(|_| ())
+    fn fits(&self, model: &Description) -> Result<()> {
+        self.clone().checked()?.space(model).map(|_| ())
     }
 
     fn estimate(&self, engine: &Engine<'_>, question: &Question) -> Result<Estimate> {
@@ -141,8 +147,9 @@ impl Method for SmoothGrad {
         let points = self.points(engine, question)?;
         let inputs = points.plan.descents.clone();
         let clean = inputs.iter().map(|d| points.space.value(engine, &d.input)).collect::<Result<Vec<_>>>()?;
+        let learned = points.space.patches(engine).map_or(0, |p| p.leading * p.width());
         let weights = vec![1.0 / self.samples as f64; self.samples];
-        let entries = points.gather(&inputs, &weights, &|d, k| self.noisy(&clean[d], k))?;
+        let entries = points.gather(&inputs, &weights, &|d, k| self.noisy(&clean[d], learned, k))?;
         Ok(entries.outcome(question, self.reduction()))
     }
 }

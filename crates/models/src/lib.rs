@@ -4,6 +4,7 @@
 //! they mean, [`text`] turns words into ids. Nothing here knows a method.
 
 pub mod architectures;
+pub mod image;
 mod load;
 pub mod source;
 pub mod text;

@@ -10,18 +10,26 @@ use std::{
 };
 
 use pellucid_core::{Error, FileRecord, Model, ModelRecord, Result, TensorInfo, WeightStore};
+use serde_json::Value as Json;
 
 use crate::{
-    architectures::{self, Entry, open_gguf},
+    architectures::{self, Config, Entry, names, open_gguf},
+    image::Preprocessing,
     source::{self, Located},
     text::{GgufVocabulary, TextTokenizer},
-    weights::{self, Gguf},
+    weights::{self, Gguf, Onnx},
 };
 
 /// A model ready to be asked.
 pub struct Loaded {
     /// Architecture and weights.
     pub model: Model,
+    /// The tower that reads texts, where `model` is one of pictures and the two are compared.
+    pub text: Option<Model>,
+    /// What the cosine of a picture's and a text's vector is multiplied with, where a checkpoint says so.
+    pub match_scale: Option<f64>,
+    /// How pictures are prepared, where it reads some.
+    pub preprocessing: Option<Preprocessing>,
     /// Its tokenizer; models without one are asked by token ids.
     pub tokenizer: Option<TextTokenizer>,
     /// Which model it is, for the record. `dtype` is for whoever computes to fill in.
@@ -43,26 +51,50 @@ pub fn load(id: &str, options: &source::Options<'_>) -> Result<Loaded> {
 /// As [`load`], but for the finding.
 pub fn open(located: &Located) -> Result<Loaded> {
     let path = weight_file(&located.path)?;
-    let (entry, config, store, tokenizer) = if weights::kind(&path)? == weights::Kind::Gguf {
-        let gguf = Gguf::open(&path)?;
-        let tokenizer = gguf_tokenizer(&gguf)?;
-        let (entry, config, store) = open_gguf(gguf)?;
-        (entry, config, store, tokenizer)
-    } else {
-        let store = weights::open(&path)?;
-        let config = config::find(&path, store.as_ref())?;
-        let entry = architectures::find(config.model_type()?)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let store = named(store, entry)?;
-        (entry, config.beside(store.as_ref()), store, TextTokenizer::from_folder(folder)?)
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut preprocessing = None;
+    let (entry, config, store, tokenizer) = match weights::kind(&path)? {
+        weights::Kind::Gguf => {
+            let gguf = Gguf::open(&path)?;
+            let tokenizer = gguf_tokenizer(&gguf)?;
+            let (entry, config, store) = open_gguf(gguf)?;
+            (entry, config, store, tokenizer)
+        }
+        weights::Kind::Onnx => {
+            let onnx = Onnx::open(&path)?;
+            preprocessing = Some(onnx.preprocessing().clone());
+            let config = Config::new(Json::Object(onnx.config().clone()))?;
+            let (entry, config, store) = fit(Box::new(onnx), config)?;
+            (entry, config, store, None)
+        }
+        weights::Kind::Safetensors | weights::Kind::Torch | weights::Kind::Index => {
+            let store = weights::open(&path)?;
+            let config = config::find(&path, store.as_ref())?;
+            let (entry, config, store) = fit(store, config)?;
+            (entry, config, store, TextTokenizer::from_folder(folder)?)
+        }
     };
     let architecture = (entry.build)(&config)?;
-    let table_is_last = architecture.unembedding().is_some_and(|l| l.weight == architecture.token_table().name);
+    let table_is_last = architecture.unembedding().is_some_and(|l| architecture.token_table().is_some_and(|t| t.name == l.weight));
     let tied = config.flag_or("tie_word_embeddings", false)? || table_is_last;
     let unused = |name: &str| entry.unused.iter().any(|beginning| name.starts_with(beginning));
-    let model = Model::new(architecture, store, |name| is_buffer(name) || unused(name) || (tied && is_copy_of_table(name)))?;
+    let match_scale = match_scale(store.as_ref())?;
+    let towers = [Some(architecture), entry.text.map(|build| build(&config)).transpose()?].into_iter().flatten().collect();
+    let ignored = |name: &str| is_buffer(name) || unused(name) || name == SCALE || (tied && is_copy_of_table(name));
+    let mut towers = Model::towers(towers, store, ignored)?.into_iter();
+    let model = towers.next().expect("as many models as architectures");
     let record = record(located, &path, entry)?;
-    Ok(Loaded { model, tokenizer, record })
+    if preprocessing.is_none() && model.description().patches.is_some() {
+        preprocessing = Preprocessing::from_folder(folder)?;
+    }
+    Ok(Loaded { model, text: towers.next(), match_scale, preprocessing, tokenizer, record })
+}
+
+/// The architecture that a config names, and the tensors in the names and forms that it reads.
+fn fit(store: Box<dyn WeightStore>, config: Config) -> Result<(&'static Entry, Config, Box<dyn WeightStore>)> {
+    let entry = architectures::find(config.model_type()?)?;
+    let store = names::fitted(named(names::translated(store, entry)?, entry)?, entry, &config)?;
+    Ok((entry, config.beside(store.as_ref()), store))
 }
 
 /// The tokenizer in a GGUF file's metadata, if it has one.
@@ -111,13 +143,15 @@ fn weight_file(path: &Path) -> Result<PathBuf> {
         return Ok(found);
     }
     let entries = fs::read_dir(path).map_err(|e| Error::io("cannot read", path, e))?;
-    let mut ggufs: Vec<PathBuf> =
-        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "gguf")).collect();
-    match (ggufs.pop(), ggufs.is_empty()) {
+    let mut others: Vec<PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "gguf" || e == "onnx")).collect();
+    match (others.pop(), others.is_empty()) {
         (Some(found), true) => Ok(found),
-        (Some(_), false) => Err(Error::request(format!("{}: several GGUF files in this folder; name one of them", path.display()))),
+        (Some(_), false) => {
+            Err(Error::request(format!("{}: several GGUF files or ONNX files in this folder; name one of them", path.display())))
+        }
         (None, _) => Err(Error::request(format!(
-            "{}: no weights in this folder; there should be one of {} or a GGUF file",
+            "{}: no weights in this folder; there should be one of {}, or a GGUF or ONNX file",
             path.display(),
             NAMES.join(", ")
         ))),
@@ -137,6 +171,23 @@ fn is_buffer(name: &str) -> bool {
         ".embeddings.token_type_ids",
     ];
     ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Where CLIP keeps the logarithm of what cosines are multiplied with.
+const SCALE: &str = "logit_scale";
+
+fn match_scale(store: &dyn WeightStore) -> Result<Option<f64>> {
+    let Some(info) = store.info(SCALE) else { return Ok(None) };
+    if info.matrix() != (1, 1) {
+        return Err(Error::Weights(format!("tensor `{SCALE}` has shape {:?}; it should be a single number", info.shape)));
+    }
+    let mut logarithm = [0.0];
+    store.read_rows(SCALE, 0..1, &mut logarithm)?;
+    let scale = f64::from(logarithm[0]).exp();
+    match scale.is_finite() && scale > 0.0 {
+        true => Ok(Some(scale)),
+        false => Err(Error::Weights(format!("tensor `{SCALE}` is {}, whose exponential is no scale", logarithm[0]))),
+    }
 }
 
 /// A tied unembedding that is stored a second time.
@@ -164,7 +215,10 @@ struct Named {
 }
 
 /// What the heads' tensors are called; they never have a prefix.
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 13] = [
+    "cls_classifier.",
+    "distillation_classifier.",
+    "fc_norm.",
     "lm_head.",
     "embed_out.",
     "classifier.",

@@ -74,7 +74,7 @@ fn minilm_puts_texts_beside_each_other_as_transformers_does() {
     let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
     assert_close(&[norm(&vectors[0]), norm(&vectors[2])], &[5.980_164_0, 5.882_937_9], 1e-5);
 
-    let compared = minilm.model.compared_with(&vectors).unwrap();
+    let compared = minilm.model.compared_with(&vectors, 1.0).unwrap();
     assert_close(&logits(&compared, &ids[0], 0), &[1.0, 0.635_581_064, 0.077_420_619], 1e-6);
     assert_close(&logits(&compared, &ids[1], 0), &[0.635_581_064, 1.0, 0.106_700_823], 1e-6);
 }

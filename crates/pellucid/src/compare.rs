@@ -50,7 +50,7 @@ pub fn estimate(request: &Request, more: &[Box<dyn Method>], loaded: &Loaded, en
 }
 
 fn one(method: &dyn Method, prepared: &Prepared, request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Attribution> {
-    method.fits(loaded.model.description()).map_err(|e| Error::Unsupported(e.to_string()))?;
+    prepared.fits(method, loaded).map_err(|e| Error::Unsupported(e.to_string()))?;
     let attribution = prepared.explain_by(method, request, loaded, engine)?;
     let cells = attribution.scores.per_target_token.iter().flatten().flatten();
     match attribution.scores.combined.iter().chain(cells).find(|s| !s.is_finite()) {

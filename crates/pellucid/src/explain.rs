@@ -5,20 +5,20 @@ mod continuation;
 mod features;
 mod goal;
 mod mask;
-mod similarity;
+pub(crate) mod similarity;
 
 use std::{ops::Range, time::Instant};
 
 use pellucid_core::{
     Attribution, ContrastRecord, CostRecord, Engine, Error, FORMAT, FeaturePositions, InputRecord, Method, MethodRecord, Model, Outcome,
-    Place, Postprocessing, Question, Result, Score, Scores, Sign, Special, Target, TargetKind, TargetRecord, model::Outputs,
+    PixelScores, Place, Postprocessing, Question, Result, Score, Scores, Sign, Special, Target, TargetKind, TargetRecord, model::Outputs,
     units::Granularity, walk::Estimate,
 };
-use pellucid_models::{Loaded, text::TextTokenizer};
+use pellucid_models::{Loaded, image::Picture, text::TextTokenizer};
 
 use crate::{
     VERSION,
-    prompt::{Characters, Prompt, Reading, Within, reads_whole},
+    prompt::{Characters, Prompt, Reading, Within, reader, reads_whole},
 };
 use features::Cut;
 use goal::Goal;
@@ -43,8 +43,23 @@ pub enum Aim {
     Class(String),
     /// This word in the place of the mask.
     Masked(String),
-    /// How similar the input is to this text.
+    /// How similar the input is to this text; how well a picture goes with it.
     SimilarTo(String),
+    /// How well a picture goes with one of these texts, among all of them.
+    Texts(Texts),
+    /// How similar the input is to this picture.
+    Picture(Box<Picture>),
+}
+
+/// Texts that a picture may go with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Texts {
+    /// What the model reads.
+    pub texts: Vec<String>,
+    /// What each is called.
+    pub names: Vec<String>,
+    /// Which is explained; `None`: the one that goes best.
+    pub chosen: Option<usize>,
 }
 
 /// A request for an explanation.
@@ -97,15 +112,47 @@ impl Request {
 }
 
 impl Request {
-    /// The same question the other way round: the text that was compared with is explained, compared with the text that was explained.
+    /// Whether it can be asked the other way round.
     ///
     /// # Errors
-    /// The request does not compare one text with another.
-    pub fn turn_round(&mut self) -> Result<()> {
-        match (&mut self.prompt, &mut self.aim) {
-            (Prompt::Text(text), Aim::SimilarTo(other)) => std::mem::swap(text, other),
-            _ => return Err(Error::request("only the similarity of one text to another can be explained both ways")),
+    /// The request does not compare one text or picture with another.
+    pub fn check_two_ways(&self) -> Result<()> {
+        let one = match &self.aim {
+            Aim::SimilarTo(_) | Aim::Picture(_) => true,
+            Aim::Texts(Texts { chosen, .. }) => chosen.is_some(),
+            _ => false,
+        };
+        match (one, &self.contrast) {
+            (false, _) => Err(Error::request("only the similarity of one text or picture to another can be explained both ways")),
+            (true, Some(_)) => Err(Error::request("a similarity with a contrast has no other way round; leave out the contrast")),
+            (true, None) => Ok(()),
         }
+    }
+
+    /// The same question the other way round: what was compared with is explained, compared with what was explained.
+    ///
+    /// # Errors
+    /// The request does not compare one text or picture with another.
+    pub fn turn_round(&mut self) -> Result<()> {
+        self.check_two_ways()?;
+        let no = || Error::request("only the similarity of one text or picture to another can be explained both ways");
+        let (prompt, aim) = match (&self.prompt, &self.aim) {
+            (Prompt::Text(text), Aim::SimilarTo(other)) => (Prompt::Text(other.clone()), Aim::SimilarTo(text.clone())),
+            (Prompt::Image { picture, .. }, Aim::Picture(other)) => {
+                (Prompt::Image { picture: other.clone(), regions: Vec::new() }, Aim::Picture(picture.clone()))
+            }
+            (Prompt::Image { picture, .. }, Aim::SimilarTo(text)) => (Prompt::Text(text.clone()), Aim::Picture(picture.clone())),
+            (Prompt::Image { picture, .. }, Aim::Texts(Texts { texts, chosen, .. })) => {
+                let text = chosen.and_then(|c| texts.get(c)).ok_or_else(no)?;
+                (Prompt::Text(text.clone()), Aim::Picture(picture.clone()))
+            }
+            _ => return Err(no()),
+        };
+        // A box is a part of a picture, and a tile a unit of one.
+        if matches!(prompt, Prompt::Text(_)) && matches!(self.units, Granularity::Tiles(..)) {
+            self.units = Granularity::Token;
+        }
+        (self.prompt, self.aim) = (prompt, aim);
         Ok(())
     }
 }
@@ -125,7 +172,7 @@ impl Prepared {
     /// # Errors
     /// Anything that does not suit the method, the model or the text.
     pub fn new(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
-        request.method.fits(engine.model.description())?;
+        request.method.fits(reader(&request.prompt, loaded)?.description())?;
         Self::for_any(request, loaded, engine)
     }
 
@@ -135,15 +182,16 @@ impl Prepared {
     /// Anything that does not suit the model or the text.
     pub fn for_any(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
         let mut reading = Reading::new(&request.prompt, &request.within, loaded)?;
+        let own = reading.model(loaded)?;
         let goal = Goal::new((&request.aim, request.contrast.as_ref()), request.mask_at, &mut reading, loaded, engine)?;
         let mut cut = Cut::new(request, &reading, loaded)?;
         if request.target_features {
             if goal.place != Place::Continuation {
-                return Err(reads_whole(loaded.model.description(), "has no earlier target tokens", "leave out --target-features"));
+                return Err(reads_whole(own.description(), "has no earlier target tokens", "leave out --target-features"));
             }
             cut.add_target(&goal.target, reading.ids.len());
         }
-        let model = goal.model.as_ref().unwrap_or(engine.model);
+        let model = goal.model.as_ref().unwrap_or(own);
         let question = Question {
             prompt: reading.input(model.description()),
             features: cut.positions.clone(),
@@ -161,6 +209,14 @@ impl Prepared {
         };
         question.check(model)?;
         Ok(Self { reading, goal, cut, question })
+    }
+
+    /// Why a method cannot be used on the model that is asked, or nothing.
+    ///
+    /// # Errors
+    /// Names what the model lacks.
+    pub fn fits(&self, method: &dyn Method, loaded: &Loaded) -> Result<()> {
+        method.fits(self.reading.model(loaded)?.description())
     }
 
     /// The question as the method gets it.
@@ -181,7 +237,7 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::explain_by`].
     pub fn estimate_by(&self, method: &dyn Method, loaded: &Loaded, engine: &Engine<'_>) -> Result<Estimate> {
-        method.fits(loaded.model.description())?;
+        self.fits(method, loaded)?;
         self.on(engine, |engine| method.estimate(engine, &self.question))
     }
 
@@ -206,9 +262,10 @@ impl Prepared {
 
     /// With the model that is asked, on the same terms.
     fn on<T>(&self, engine: &Engine<'_>, work: impl FnOnce(&Engine<'_>) -> T) -> T {
-        let Some(model) = &self.goal.model else { return work(engine) };
-        let Engine { model: _, compute, max_memory, share_prefix, ref progress, ref cancel } = *engine;
-        work(&Engine { model, compute, max_memory, share_prefix, progress: progress.clone(), cancel: cancel.clone() })
+        match &self.goal.model {
+            Some(model) => work(&engine.with(model)),
+            None => work(engine),
+        }
     }
 
     fn record(
@@ -222,7 +279,7 @@ impl Prepared {
     ) -> Attribution {
         let tokenizer = loaded.tokenizer.as_ref();
         let Goal { kind, target, contrast, .. } = &self.goal;
-        let prompt = self.reading.ids.len();
+        let prompt = self.question.prompt.len();
         let first = match self.question.target.place {
             Place::Continuation => prompt,
             Place::Position(position) => position,
@@ -247,6 +304,7 @@ impl Prepared {
                 tokens: self.reading.tokens(tokenizer),
                 text: self.reading.text.clone(),
                 second: self.reading.second.as_ref().map(|r| characters.span(r)),
+                image: self.reading.seen.as_ref().map(|s| s.record.clone()),
             },
             target: TargetRecord {
                 kind: *kind,
@@ -269,6 +327,7 @@ impl Prepared {
             },
             features: self.cut.features.clone(),
             scores: Scores { combined, per_target_token, per_contrast_token },
+            pixels: self.pixels(outcome),
             promises: outcome.promises.clone(),
             cost: CostRecord {
                 wall_ms,
@@ -280,6 +339,21 @@ impl Prepared {
                 peak_bytes: peak_bytes(),
             },
         }
+    }
+}
+
+impl Prepared {
+    /// Scores of single pixels, channels and target tokens summed, a contrast's taken away.
+    fn pixels(&self, outcome: &Outcome) -> Option<PixelScores> {
+        let (patches, pixels) = (&self.reading.seen.as_ref()?.patches, outcome.pixels.as_ref()?);
+        let [height, width] = patches.pixels();
+        let mut values = vec![0.0; height * width];
+        for (sign, token) in pixels.iter().map(|t| (1.0, t)).chain(outcome.contrast_pixels.iter().flatten().map(|t| (-1.0, t))) {
+            for channel in token.chunks_exact(height * width) {
+                values.iter_mut().zip(channel).for_each(|(sum, x)| *sum += sign * x);
+            }
+        }
+        Some(PixelScores { width, height, values: values.into_iter().map(|x| x as f32).collect() })
     }
 }
 
@@ -302,12 +376,13 @@ fn parameters(method: &dyn Method, request: &Request) -> serde_json::Value {
 /// What is explained of each target token.
 fn score(request: &Request, goal: &Goal, model: &Model) -> Result<Score> {
     let similarity = goal.kind == TargetKind::Similarity;
+    let matched = goal.kind == TargetKind::Match;
     match request.score {
         Some(score) if similarity && score != Score::Logit => {
             Err(Error::request(format!("a similarity has no {}; explain its logit, which is the cosine", score.name())))
         }
         Some(score) => Ok(score),
-        None if similarity || matches!(model.description().outputs, Outputs::Classes { .. }) => Ok(Score::Logit),
+        None if similarity || matched || matches!(model.description().outputs, Outputs::Classes { .. }) => Ok(Score::Logit),
         None => Ok(Score::default()),
     }
 }

@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod explain;
 pub mod generate;
+pub mod picture;
 pub mod prompt;
 pub mod verify;
 

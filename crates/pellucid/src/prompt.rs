@@ -6,18 +6,28 @@
 use std::ops::Range;
 
 use pellucid_core::{
-    Error, Input, Result, Span, Symbol, Token,
+    Error, Input, Model, Region, Result, Span, Symbol, Token,
     model::Description,
     units::{Which, spans},
 };
 use pellucid_models::{
     Loaded,
+    image::Picture,
     text::{ChatMessage, Encoded, TextTokenizer},
 };
+
+use crate::picture::{Seen, patches};
 
 /// What the model is asked to read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prompt {
+    /// A picture.
+    Image {
+        /// The picture.
+        picture: Box<Picture>,
+        /// Parts of it that get scores in place of patches or tiles; empty: all of it.
+        regions: Vec<Region>,
+    },
     /// A text as it is.
     Text(String),
     /// A person's words in the model's chat template; only they are explained.
@@ -75,6 +85,27 @@ pub struct Reading {
     pub explained: Vec<Range<usize>>,
     /// Parts that a person wrote, in bytes; empty: all.
     pub shown: Vec<Range<usize>>,
+    /// The picture, where it is one.
+    pub seen: Option<Seen>,
+}
+
+/// The tower of a model that reads this kind of prompt.
+///
+/// # Errors
+/// A picture for a model of texts, or the other way round.
+pub(crate) fn reader<'l>(prompt: &Prompt, loaded: &'l Loaded) -> Result<&'l Model> {
+    tower(matches!(prompt, Prompt::Image { .. }), loaded)
+}
+
+fn tower(of_pictures: bool, loaded: &Loaded) -> Result<&Model> {
+    match (of_pictures, loaded.model.description().patches.is_some()) {
+        (true, _) => patches(&loaded.model).map(|_| &loaded.model),
+        (false, false) => Ok(&loaded.model),
+        (false, true) => loaded.text.as_ref().ok_or_else(|| {
+            let kind = &loaded.model.description().architecture;
+            Error::Unsupported(format!("this {kind} model reads pictures, not texts; give one with --image"))
+        }),
+    }
 }
 
 /// What stands before a document (the published form).
@@ -87,8 +118,9 @@ impl Reading {
     /// An empty prompt, a model without a tokenizer or chat template where one is needed, a document or two texts for a model that does not
     /// read such, a part that is not there.
     pub fn new(prompt: &Prompt, within: &Within, loaded: &Loaded) -> Result<Self> {
-        let (tokenizer, model) = (loaded.tokenizer.as_ref(), loaded.model.description());
+        let (tokenizer, model) = (loaded.tokenizer.as_ref(), reader(prompt, loaded)?.description());
         let mut reading = match prompt {
+            Prompt::Image { picture, .. } => return Self::of_picture(picture, within, loaded),
             Prompt::Ids(ids) => return Self::of_ids(ids, within),
             Prompt::Text(text) if !model.causal => Self::whole(text, None, needed(tokenizer)?, model)?,
             Prompt::Text(text) => Self::plain(text.clone(), needed(tokenizer)?)?,
@@ -102,6 +134,21 @@ impl Reading {
         };
         reading.restrict(within)?;
         Ok(reading)
+    }
+
+    fn of_picture(picture: &Picture, within: &Within, loaded: &Loaded) -> Result<Self> {
+        if *within != Within::default() {
+            return Err(Error::request("parts of a text were named, but a picture was given; name parts of a picture with --box"));
+        }
+        Ok(Self { seen: Some(Seen::new(picture, loaded)?), ..Self::default() })
+    }
+
+    /// The tower that reads it.
+    ///
+    /// # Errors
+    /// As `reader`.
+    pub(crate) fn model<'l>(&self, loaded: &'l Loaded) -> Result<&'l Model> {
+        tower(self.seen.is_some(), loaded)
     }
 
     fn of_ids(ids: &[u32], within: &Within) -> Result<Self> {
@@ -207,6 +254,9 @@ impl Reading {
 
     /// The symbols with their types, and the fillers behind them that some models were made to see ([`Description::filler`]).
     pub fn input(&self, model: &Description) -> Input {
+        if let Some(seen) = &self.seen {
+            return seen.input.clone();
+        }
         let left = model.context.saturating_sub(self.ids.len());
         let fillers = || model.filler.into_iter().flat_map(|id| std::iter::repeat_n(Symbol::Token(id), left));
         let types = self.types.iter().copied().chain(fillers().filter(|_| !self.types.is_empty()).map(|_| 0));
@@ -231,7 +281,8 @@ pub(crate) fn goes_on(model: &Description, not: &str, instead: &str) -> Error {
 
 /// Why an encoder cannot do what only a decoder does.
 pub(crate) fn reads_whole(model: &Description, not: &str, instead: &str) -> Error {
-    Error::Unsupported(format!("this {} model reads a text as a whole and {not}; {instead}", model.architecture))
+    let what = if model.patches.is_some() { "picture" } else { "text" };
+    Error::Unsupported(format!("this {} model reads a {what} as a whole and {not}; {instead}", model.architecture))
 }
 
 /// The tokenizer, or why there must be one.

@@ -24,3 +24,4 @@ macro_rules! cases {
 }
 cases!(control_row chunks gptj gpt2 llama qwen2 gpt_neox llama_ifr gpt2_alti_logit);
 cases!(bert bert_padded bert_alti roberta roberta_alti distilbert distilbert_alti);
+cases!(vit deit clip render metrics);

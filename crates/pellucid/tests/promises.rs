@@ -1,6 +1,7 @@
 //! What every architecture keeps, whatever is asked of it: the shared suite.
 
-use std::{collections::BTreeMap, path::Path};
+mod made;
+mod pictures;
 
 use pellucid::{
     Compute, Control, Engine, Mode, Model, Symbol,
@@ -14,45 +15,13 @@ use pellucid::{
             up::{Answer, Ask, Copy, Document, Readout, TokenScore},
         },
     },
-    models::{
-        architectures::{Config, find},
-        open,
-        source::Located,
-    },
 };
-use safetensors::{Dtype, tensor::TensorView};
-use serde_json::{Value as Json, json};
+use serde_json::json;
+
+use made::{input, load, made, of_pictures, symbols};
 
 const DECODERS: [&str; 5] = ["gpt2", "gpt_neox", "gptj", "llama", "qwen2"];
 const ENCODERS: [&str; 3] = ["bert", "distilbert", "roberta"];
-
-fn open_folder(path: &Path) -> Model {
-    open(&Located { id: "test".into(), path: path.into(), file: None }).unwrap().model
-}
-
-fn load(case: &str) -> Model {
-    open_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(case))
-}
-
-/// A model of this config with weights that look random.
-fn made(config: Json) -> Model {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-    let config = Config::new(config).unwrap();
-    let architecture = (find(config.model_type().unwrap()).unwrap().build)(&config).unwrap();
-    let blocks = (0..architecture.description().layers).flat_map(|l| architecture.block_parameters(l));
-    let shapes: BTreeMap<_, _> = architecture.parameters().into_iter().chain(blocks).flat_map(|p| p.tensors()).collect();
-    let mut state = 1u64;
-    let mut next = || {
-        state = (state * 1_103_515_245 + 12_345) % (1 << 31);
-        (state as f32 / (1u64 << 31) as f32 - 0.5) * 0.6
-    };
-    let bytes = |n: usize, next: &mut dyn FnMut() -> f32| (0..n).flat_map(|_| next().to_le_bytes()).collect::<Vec<u8>>();
-    let tensors: Vec<_> = shapes.into_iter().map(|(name, s)| (name, s.clone(), bytes(s.iter().product(), &mut next))).collect();
-    let views = tensors.iter().map(|(name, s, bytes)| (name, TensorView::new(Dtype::F32, s.clone(), bytes).unwrap()));
-    std::fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    open_folder(folder.path())
-}
 
 /// Small encoders of which there is no case: other heads, shared blocks, means over rows.
 fn others() -> [(&'static str, Model); 4] {
@@ -74,9 +43,13 @@ fn others() -> [(&'static str, Model); 4] {
     [
         ("albert", of("albert", "AlbertForSequenceClassification")),
         ("masked bert", of("bert", "BertForMaskedLM")),
-        ("compared bert", of("bert", "BertModel").compared_with(&[vector(1), vector(2)]).unwrap()),
+        ("compared bert", of("bert", "BertModel").compared_with(&[vector(1), vector(2)], 1.0).unwrap()),
         ("nanoguard", made(guard)),
     ]
+}
+
+fn each_of_pictures(work: impl Fn(&str, &Model)) {
+    of_pictures().iter().filter(|(_, model)| model.description().patches.is_some()).for_each(|(name, model)| work(name, model));
 }
 
 fn each_decoder(work: impl Fn(&str, &Model)) {
@@ -90,18 +63,8 @@ fn each_encoder(work: impl Fn(&str, &Model)) {
 
 fn each(work: impl Fn(&str, &Model)) {
     each_decoder(&work);
-    each_encoder(work);
-}
-
-fn symbols(length: u32, salt: u32) -> Vec<Symbol> {
-    (0..length).map(|i| Symbol::Token((i * 37 + salt * 11 + 5) % 128)).collect()
-}
-
-/// Tokens, the last third of another kind where the model tells kinds apart.
-fn input(model: &Model, length: u32, salt: u32) -> Input {
-    let types: Vec<u32> =
-        if model.description().types > 1 { (0..length).map(|p| u32::from(3 * p >= 2 * length)).collect() } else { vec![] };
-    Input { types: types.into(), ..symbols(length, salt).into() }
+    each_encoder(&work);
+    of_pictures().iter().for_each(|(name, model)| work(name, model));
 }
 
 /// Rows that answer.
@@ -113,9 +76,10 @@ fn rows(model: &Model, length: u32) -> std::ops::Range<usize> {
 fn perturbed(model: &Model, length: u32, salt: u32, mode: Mode, factor: f64) -> (Document, Vec<Copy>) {
     let tokens = if model.scores() == 128 { vec![7, 90] } else { vec![1, 0] };
     let asks: Vec<Ask> = rows(model, length).rev().take(3).map(|position| Ask { position, tokens: tokens.clone() }).collect();
-    let control = |p| Control::new(mode, [(p as usize, factor)], None).unwrap();
-    let copies = (0..length).map(|p| Copy { document: 0, input: None, control: control(p), asks: asks.clone() }).collect();
-    (Document { input: input(model, length, salt), control: Control::none(), asks }, copies)
+    let control = |p| Control::new(mode, [(p, factor)], None).unwrap();
+    let input = input(model, length, salt);
+    let copies = (0..input.len()).map(|p| Copy { document: 0, input: None, control: control(p), asks: asks.clone() }).collect();
+    (Document { input, control: Control::none(), asks }, copies)
 }
 
 fn numbers(answers: &[Vec<Answer>]) -> Vec<f64> {
@@ -146,7 +110,10 @@ fn a_factor_of_one_gives_the_clean_numbers_to_the_last_bit() {
 
 #[test]
 fn sharing_the_prefix_changes_no_bit() {
-    each_decoder(|name, model| {
+    let towers = of_pictures().into_iter().filter(|(_, model)| model.description().causal);
+    let decoders = DECODERS.iter().map(|name| (*name, load(name)));
+    decoders.chain(towers).for_each(|(name, model)| {
+        let model = &model;
         for (mode, factor) in Mode::ALL.into_iter().flat_map(|m| [(m, 0.1), (m, 0.0), (m, 3.0)]) {
             let (document, copies) = perturbed(model, 13, 2, mode, factor);
             let mut engine = Engine::new(model);
@@ -179,14 +146,15 @@ fn a_batch_of_documents_equals_one_by_one() {
 fn any_split_into_sweeps_gives_the_same_numbers() {
     each(|name, model| {
         let (document, copies) = perturbed(model, 13, 3, Mode::LogAdditive, 0.1);
+        let clean = document.input.len() as u64;
         let documents = [document];
         let mut engine = Engine::new(model);
         let whole = engine.up(&documents, &copies, Readout::default()).unwrap();
         assert_eq!(whole.cost.sweeps, 1);
         let one_row = 4 * (model.description().d_model + model.description().beside) as u64;
         let mut sweeps = Vec::new();
-        for rows in [60, 30, 13] {
-            let fixed = whole.cost.peak_bytes - (whole.cost.rows - 13) * one_row;
+        for rows in [60, 30, clean] {
+            let fixed = whole.cost.peak_bytes - (whole.cost.rows - clean) * one_row;
             engine.max_memory = Some(fixed + rows * one_row);
             let split = engine.up(&documents, &copies, Readout::default()).unwrap();
             assert_eq!(furthest(&numbers(&whole.copies), &numbers(&split.copies)), 0.0, "{name}");
@@ -209,7 +177,8 @@ fn the_fast_pass_equals_the_recording_pass_under_every_control() {
             let input = input(model, 11, 4);
             for mode in Mode::ALL {
                 for factors in [vec![], vec![(2, 0.1)], vec![(0, 0.0), (4, 2.0), (10, 0.3)]] {
-                    let layers = (factors.len() == 1).then_some(&[0, 2][..]);
+                    let layers = [0, model.description().layers - 1];
+                    let layers = (factors.len() == 1).then_some(&layers[..]);
                     let control = Control::new(mode, factors, layers).unwrap();
                     let asks = rows(model, 11).map(|position| Ask { position, tokens: vec![] }).collect();
                     let document = Document { input: input.clone(), control: control.clone(), asks };
@@ -297,6 +266,24 @@ fn in_an_encoder_every_row_sees_every_change() {
         assert_eq!(up.cost.rows, 13 * 14, "{name}: every copy carries every row");
         for (key, copy) in up.copies.iter().enumerate() {
             assert_ne!(numbers(std::slice::from_ref(copy)), numbers(&up.documents), "{name}: key {key}");
+        }
+    });
+}
+
+#[test]
+fn in_a_picture_every_row_sees_every_change_and_a_copy_may_be_of_another_picture() {
+    each_of_pictures(|name, model| {
+        let engine = Engine::new(model);
+        let (document, mut copies) = perturbed(model, 0, 7, Mode::MinShift, 0.1);
+        let n = document.input.len() as u64;
+        let other = Document { input: input(model, 0, 8), ..document.clone() };
+        copies.push(Copy { document: 0, input: Some(other.input.clone()), control: Control::none(), asks: other.asks.clone() });
+        let up = engine.up(&[document, other], &copies, Readout::default()).unwrap();
+        assert_eq!(up.cost.rows, n * (n + 3), "{name}: every copy carries every row");
+        let (last, suppressed) = up.copies.split_last().unwrap();
+        assert_eq!(*last, up.documents[1], "{name}");
+        for (key, copy) in suppressed.iter().enumerate() {
+            assert_ne!(numbers(std::slice::from_ref(copy)), numbers(&up.documents[..1]), "{name}: key {key}");
         }
     });
 }

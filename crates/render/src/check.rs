@@ -1,12 +1,33 @@
 //! Does an attribution agree with itself? Every form asks before it draws, so none of them has to ask again.
 
-use pellucid_core::{Attribution, FORMAT, Part, Span, TargetToken};
+use pellucid_core::{Attribution, FORMAT, ImageRecord, Part, PixelScores, Region, Span, TargetToken};
+
+use crate::picture::decode::decode;
 
 /// Largest magnitude of a score. Far above any nat or logit; keeps sums of scores finite.
 const LARGEST: f64 = 1e100;
 
+/// A box may reach beyond its picture by this share of it: rounding.
+const BEYOND: f64 = 1e-5;
+/// Most rows or columns of patches.
+const MAX_PATCHES: usize = 1 << 16;
+
 /// `Err` says which field is wrong, with the values, and what would be right.
 pub(crate) fn check(a: &Attribution) -> Result<(), String> {
+    without_picture(a)?;
+    picture(a)
+}
+
+/// The picture alone, which must be unpacked for that.
+pub(crate) fn picture(a: &Attribution) -> Result<(), String> {
+    match &a.input.image {
+        Some(image) => decode(image).map(|_| ()).map_err(|problem| format!("input.image.picture {problem}")),
+        None => Ok(()),
+    }
+}
+
+/// Everything but the picture itself.
+pub(crate) fn without_picture(a: &Attribution) -> Result<(), String> {
     if a.format != FORMAT {
         return Err(format!("format is {:?}, this version reads {FORMAT:?}", a.format));
     }
@@ -14,6 +35,9 @@ pub(crate) fn check(a: &Attribution) -> Result<(), String> {
     target(a)?;
     features(a)?;
     scores(a)?;
+    if let Some(p) = &a.pixels {
+        pixels(p, a.input.image.is_some())?;
+    }
     for (i, promise) in a.promises.iter().enumerate() {
         finite(&format!("promises[{i}].expected"), promise.expected)?;
         finite(&format!("promises[{i}].got"), promise.got)?;
@@ -41,7 +65,46 @@ fn input(a: &Attribution) -> Result<(), String> {
         }
         end = part.end;
     }
+    a.input.image.as_ref().map_or(Ok(()), image)?;
     a.input.tokens.iter().enumerate().try_for_each(|(i, t)| span(&format!("input.tokens[{i}].span"), t.span, length, "input.text"))
+}
+
+/// Learned rows of a model of pictures, at most; real ones have up to six.
+const MAX_LEARNED: usize = 256;
+
+fn image(image: &ImageRecord) -> Result<(), String> {
+    if image.width == 0 || image.height == 0 {
+        return Err(format!("input.image is {} × {} pixels, 1 × 1 is the least", image.width, image.height));
+    }
+    if image.grid.iter().any(|n| !(1..=MAX_PATCHES).contains(n)) {
+        return Err(format!("input.image.grid is {:?}, rows and columns must be 1 to {MAX_PATCHES}", image.grid));
+    }
+    region("input.image.seen", &image.seen)
+}
+
+/// Inside the picture, and more than nothing of it.
+fn region(field: &str, r: &Region) -> Result<(), String> {
+    let along = |from: f64, length: f64| from >= -BEYOND && length > 0.0 && from + length <= 1.0 + BEYOND;
+    match along(r.left, r.width) && along(r.top, r.height) {
+        true => Ok(()),
+        false => Err(format!(
+            "{field} is left {}, top {}, width {}, height {}; it must lie inside the picture, 0 to 1, and have an area",
+            r.left, r.top, r.width, r.height
+        )),
+    }
+}
+
+fn pixels(p: &PixelScores, has_image: bool) -> Result<(), String> {
+    if !has_image {
+        return Err("pixels is there, but input.image is not".into());
+    }
+    if p.values.is_empty() || p.width.checked_mul(p.height) != Some(p.values.len()) {
+        return Err(format!("pixels.values has {} entries for {} × {} pixels", p.values.len(), p.width, p.height));
+    }
+    match p.values.iter().position(|v| !v.is_finite()) {
+        Some(i) => Err(format!("pixels.values[{i}] is {}, not a finite number", p.values[i])),
+        None => Ok(()),
+    }
 }
 
 fn target(a: &Attribution) -> Result<(), String> {
@@ -67,13 +130,21 @@ fn tokens(of: &str, tokens: &[TargetToken], length: Option<usize>) -> Result<(),
 }
 
 fn features(a: &Attribution) -> Result<(), String> {
-    let positions = a.input.tokens.len() + a.target.tokens.len();
+    // Before a picture's patches stand rows that the model learned: a class token, registers.
+    let rows = a.input.image.as_ref().map_or(a.input.tokens.len(), |i| i.grid[0] * i.grid[1] + MAX_LEARNED);
+    let positions = rows + a.target.tokens.len();
     for (i, feature) in a.features.iter().enumerate() {
         let (length, text) = match feature.part {
             Part::Prompt => (length(&a.input.text), "input.text"),
             Part::Target => (length(&a.target.text), "target.text"),
         };
         span(&format!("features[{i}].span"), feature.span, length, text)?;
+        if let Some(r) = &feature.region {
+            if a.input.image.is_none() {
+                return Err(format!("features[{i}].region is there, but input.image is not"));
+            }
+            region(&format!("features[{i}].region"), r)?;
+        }
         if let Some(position) = feature.positions.iter().find(|&&p| p >= positions) {
             return Err(format!("features[{i}].positions has {position}, prompt and target have {positions} tokens"));
         }

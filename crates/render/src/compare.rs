@@ -6,6 +6,7 @@
 mod check;
 mod html;
 mod page;
+mod picture;
 mod terminal;
 
 use std::path::Path;
@@ -129,6 +130,11 @@ impl<'a> Column<'a> {
 
     fn id(&self) -> &'a str {
         &self.view.a.method.id
+    }
+
+    /// What to call every feature of a text.
+    fn names(&self) -> Vec<String> {
+        self.view.a.features.iter().map(|f| self.view.name(f).into_owned()).collect()
     }
 
     /// A feature's score as it is shown, −1 to 1.

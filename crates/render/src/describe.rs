@@ -20,7 +20,8 @@ pub(crate) fn token(t: &TargetToken) -> String {
 }
 
 /// Target or contrast as a whole.
-fn whole(kind: TargetKind, text: &Option<String>, tokens: &[TargetToken]) -> String {
+fn whole(a: &Attribution, text: &Option<String>, tokens: &[TargetToken]) -> String {
+    let kind = a.target.kind;
     let whole = match text {
         Some(text) => quoted(text.trim_matches(' ')),
         None if kind == TargetKind::Similarity => "another text".into(),
@@ -31,9 +32,15 @@ fn whole(kind: TargetKind, text: &Option<String>, tokens: &[TargetToken]) -> Str
     };
     match kind {
         TargetKind::Class => format!("the class {whole}"),
+        TargetKind::Match => format!("the {} {whole}", other(a)),
         TargetKind::Similarity => format!("the similarity to {whole}"),
         TargetKind::Continuation | TargetKind::MaskedToken => whole,
     }
+}
+
+/// What a picture is matched with, or a text.
+pub(crate) fn other(a: &Attribution) -> &'static str {
+    if a.input.image.is_some() { "text" } else { "picture" }
 }
 
 /// Where a masked token stands.
@@ -51,10 +58,10 @@ pub(crate) fn heading(view: &View<'_>) -> String {
 /// The target, and what it is set against.
 pub(crate) fn explained(view: &View<'_>) -> String {
     let (target, kind) = (&view.a.target, view.a.target.kind);
-    let of_target = || format!("{}{}", whole(kind, &target.text, &target.tokens), at_mask(target));
+    let of_target = || format!("{}{}", whole(view.a, &target.text, &target.tokens), at_mask(target));
     match (view.target_token, &target.contrast) {
         (Some(t), _) if kind == TargetKind::Continuation => token(&target.tokens[t]).replace("“ ", "“"),
-        (None, Some(c)) => format!("{} rather than {}", of_target(), whole(kind, &c.text, &c.tokens)),
+        (None, Some(c)) => format!("{} rather than {}", of_target(), whole(view.a, &c.text, &c.tokens)),
         (_, _) => of_target(),
     }
 }
@@ -64,6 +71,7 @@ pub(crate) fn scores(view: &View<'_>) -> String {
     let target = &view.a.target;
     let explained = match (target.kind, target.score.as_str()) {
         (TargetKind::Similarity, _) => "cosine similarity".to_owned(),
+        (TargetKind::Match, "logit") => "scaled cosine of picture and text".to_owned(),
         (_, "log-probability") => "log-probability (nats)".to_owned(),
         (_, score) => label(score, QUOTED),
     };
@@ -127,12 +135,33 @@ pub(crate) fn clean(kind: TargetKind, t: &TargetToken) -> String {
     }
 }
 
-/// How the model sees it: `p 0.774 rank 0`, or the cosine.
+/// How the model sees it: `p 0.774 rank 0`, or the cosine; of a match, both.
 pub(crate) fn standing(kind: TargetKind, t: &TargetToken) -> String {
     match kind {
         TargetKind::Similarity => format!("{:.4}", t.logit),
+        TargetKind::Match => format!("{:.2} (scaled cosine) p {} among those given", t.logit, probability(t.probability)),
         _ => format!("p {} rank {}", probability(t.probability), t.rank),
     }
+}
+
+/// What the model answered to a picture: the target, the number that is explained, where it stands.
+pub(crate) fn answered(a: &Attribution) -> Vec<String> {
+    let told = |t: &TargetToken| match (a.target.kind, a.target.score.as_str()) {
+        (TargetKind::Similarity | TargetKind::Match, _) => clean(a.target.kind, t),
+        (kind, "logit") => format!("{} logit {:.3} {}", token(t), t.logit, standing(kind, t)),
+        (kind, _) => clean(kind, t),
+    };
+    if a.target.tokens.len() > 4 { Vec::new() } else { a.target.tokens.iter().map(told).collect() }
+}
+
+/// What a text is called that stands below the prompt.
+pub(crate) fn earlier(a: &Attribution) -> &'static str {
+    if a.target.kind == TargetKind::Continuation { "earlier target tokens" } else { "text of the target" }
+}
+
+/// Whether something beside parts of a picture has a score.
+pub(crate) fn has_words(a: &Attribution) -> bool {
+    a.features.iter().any(|f| f.region.is_none())
 }
 
 /// A promise counts as kept if the sum is off by no more than this share of it: far above rounding, far below what an eye sees.

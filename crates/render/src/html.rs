@@ -6,6 +6,7 @@
 
 mod details;
 pub(crate) mod map;
+pub(crate) mod picture;
 
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use pellucid_core::{Attribution, Error, Result, Sign, TargetKind, TargetToken};
 
 use crate::aggregate::{Level, levels};
 use crate::escape::{label, visible};
+use crate::picture::scene::Scene;
 use crate::scale::{DARK, LIGHT, Palette};
 use crate::view::View;
 use crate::{Options, Render, Theme, check, describe, json};
@@ -44,24 +46,15 @@ impl Render for Html {
     fn render(&self, a: &Attribution, options: &Options) -> Result<Vec<u8>> {
         check::check(a).map_err(Error::Request)?;
         let shown = View::new(a, options.target_token)?;
+        if let Some(scene) = Scene::of(shown, options)? {
+            return picture::page(&scene, options);
+        }
         let choices = choices(&shown);
         let levels = levels(a);
         let heading = describe::heading(&View { a, target_token: None });
         let title = options.title.as_deref().map_or(heading, |t| label(t, 400));
-        let mut page = String::new();
-        put(&mut page, format_args!("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"));
-        put(
-            &mut page,
-            format_args!("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{}</title>\n", escape(&title)),
-        );
-        put(
-            &mut page,
-            format_args!(
-                "<style>\n{}{STYLE}{}</style>\n<body>\n",
-                themes(options.theme, choices[0].sign()),
-                rules(choices.len(), levels.len())
-            ),
-        );
+        let style = format!("{}{STYLE}{}", themes(options.theme, choices[0].sign()), rules(choices.len(), levels.len()));
+        let mut page = open(&title, &style);
         for (i, choice) in choices.iter().enumerate() {
             radio(&mut page, 't', i, choice.target_token == options.target_token || choices.len() == 1);
         }
@@ -83,6 +76,15 @@ impl Render for Html {
         put(&mut page, format_args!("{JSON_BEGIN}{}{JSON_END}\n", json::embeddable(a)?));
         Ok(page.into_bytes())
     }
+}
+
+/// A page up to its body.
+pub(crate) fn open(title: &str, style: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{}</title>\n<style>\n{style}</style>\n<body>\n",
+        escape(title)
+    )
 }
 
 /// The JSON that a page of ours carries; `None` if these bytes are not such a page.

@@ -3,6 +3,8 @@
 //! Solid underlines support, dotted ones oppose. Characters that TeX would obey are escaped; all others stay as they are, so a text
 //! beyond Latin wants XeLaTeX or LuaLaTeX and a font that has its letters.
 
+mod published;
+
 use pellucid_core::{Attribution, Error, Part, Result, Sign};
 
 use crate::aggregate::Level;
@@ -11,6 +13,8 @@ use crate::layout::{Kind, Run, sections};
 use crate::scale::{LIGHT, Numbers};
 use crate::view::View;
 use crate::{Options, Render, check, describe};
+
+pub use published::latex_as_published;
 
 const HEAD: &str = r"% A heat map by Pellucid. Compile with XeLaTeX or LuaLaTeX; pdfLaTeX does for Latin letters.
 % For scripts beyond Latin choose a font that has them: \setmainfont{...}; for right-to-left text load bidi or babel.
@@ -44,6 +48,11 @@ impl Render for Latex {
 
     fn render(&self, a: &Attribution, options: &Options) -> Result<Vec<u8>> {
         check::check(a).map_err(Error::Request)?;
+        if a.input.image.is_some() {
+            return Err(Error::request(
+                "latex draws texts only, this is a heat map of a picture; write png or svg and include it with \\includegraphics",
+            ));
+        }
         let view = View::new(a, options.target_token)?;
         let sections = sections(a, Level::Unit)?;
         let max = view.max(&sections);

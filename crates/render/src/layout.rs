@@ -52,17 +52,21 @@ pub(crate) struct Placed {
     pub(crate) span: Span,
 }
 
-/// Everything that is drawn, at a level of detail. The attribution must have been checked.
+/// Everything of the text that is drawn, at a level of detail; parts of a picture are elsewhere. The attribution must have been checked.
 pub(crate) fn sections(a: &Attribution, level: Level) -> Result<Vec<Section>> {
-    let mut sections = vec![section(a, Part::Prompt, level)?];
-    if a.features.iter().any(|f| f.part == Part::Target) {
+    let mut sections = Vec::new();
+    // Beside a picture, what was not scored is no text to read.
+    if a.input.image.is_none() || a.features.iter().any(|f| f.part == Part::Prompt && f.region.is_none()) {
+        sections.push(section(a, Part::Prompt, level)?);
+    }
+    if a.features.iter().any(|f| f.part == Part::Target && f.region.is_none()) {
         sections.push(section(a, Part::Target, level)?);
     }
     Ok(sections)
 }
 
 fn section(a: &Attribution, part: Part, level: Level) -> Result<Section> {
-    let features = || a.features.iter().enumerate().filter(move |(_, f)| f.part == part);
+    let features = || a.features.iter().enumerate().filter(move |(_, f)| f.part == part && f.region.is_none());
     let text = match part {
         Part::Prompt => &a.input.text,
         Part::Target => &a.target.text,
@@ -172,7 +176,7 @@ fn chips<'a>(a: &Attribution, part: Part, features: impl Iterator<Item = (usize,
         }
     }
     let mut runs: Vec<Run> = Vec::new();
-    for (name, features) in names.iter().zip(covering) {
+    for (name, features) in names.iter().zip(covering).filter(|(_, f)| a.input.image.is_none() || !f.is_empty()) {
         match runs.last_mut() {
             Some(last) if !features.is_empty() && last.features == features => {
                 last.text.push(' ');

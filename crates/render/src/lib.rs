@@ -12,10 +12,12 @@ mod check;
 mod compare;
 mod describe;
 mod escape;
+mod gallery;
 mod html;
 mod json;
 mod latex;
 mod layout;
+pub mod picture;
 mod png;
 mod scale;
 mod svg;
@@ -26,7 +28,10 @@ mod write;
 use pellucid_core::{Attribution, Result};
 
 pub use compare::{COMPARISON_SCHEMA, ComparisonForm, parse_comparison, read_comparison};
+pub use gallery::{Explained, gallery};
 pub use json::{SCHEMA, parse, read};
+pub use latex::latex_as_published;
+pub use picture::{ColourMap, Interpolation, MapScale, Mask, Overlay};
 pub use write::write;
 
 /// An output form. Add one: a file with a type that implements this, a `mod` line above and a line in [`forms`].
@@ -66,11 +71,36 @@ pub struct Options {
     pub target_token: Option<usize>,
     /// A heading in place of the one made from the target.
     pub title: Option<String>,
+    /// Colours of a picture's map; `None` takes those that suit the scores: two ways from white with a sign, dark to light without.
+    pub palette: Option<ColourMap>,
+    /// How few scores become a picture's many pixels.
+    pub interpolation: Interpolation,
+    /// Which scores have the colours at the ends of a picture's scale.
+    pub scale: MapScale,
+    /// How a map is laid over its picture.
+    pub overlay: Overlay,
+    /// Opacity of the map over its picture where it is strongest, 0 to 1.
+    pub opacity: f64,
+    /// Which part of a picture's map is shown.
+    pub mask: Mask,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { width: 100, colour: ColourDepth::None, theme: Theme::Auto, top: 8, target_token: None, title: None }
+        Options {
+            width: 100,
+            colour: ColourDepth::None,
+            theme: Theme::Auto,
+            top: 8,
+            target_token: None,
+            title: None,
+            palette: None,
+            interpolation: Interpolation::Bilinear,
+            scale: MapScale::Auto,
+            overlay: Overlay::Fading,
+            opacity: 0.8,
+            mask: Mask::None,
+        }
     }
 }
 

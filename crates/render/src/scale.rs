@@ -109,11 +109,11 @@ fn mix(from: Rgb, to: Rgb, share: f64) -> Rgb {
     srgb(oklab_inverse([0, 1, 2].map(|i| a[i] + (b[i] - a[i]) * share)))
 }
 
-fn linear(Rgb(r, g, b): Rgb) -> [f64; 3] {
+pub(crate) fn linear(Rgb(r, g, b): Rgb) -> [f64; 3] {
     [r, g, b].map(|v| f64::from(v) / 255.0).map(|v| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) })
 }
 
-fn srgb(linear: [f64; 3]) -> Rgb {
+pub(crate) fn srgb(linear: [f64; 3]) -> Rgb {
     let curve = |v: f64| if v <= 0.0031308 { v * 12.92 } else { 1.055 * v.powf(1.0 / 2.4) - 0.055 };
     // A cast from a float saturates.
     let [r, g, b] = linear.map(|v| (curve(v) * 255.0).round() as u8);
@@ -121,7 +121,7 @@ fn srgb(linear: [f64; 3]) -> Rgb {
 }
 
 /// Linear sRGB to Oklab: Ottosson (2020), the published matrices.
-fn oklab([r, g, b]: [f64; 3]) -> [f64; 3] {
+pub(crate) fn oklab([r, g, b]: [f64; 3]) -> [f64; 3] {
     let l = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b).cbrt();
     let m = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b).cbrt();
     let s = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b).cbrt();
@@ -132,7 +132,7 @@ fn oklab([r, g, b]: [f64; 3]) -> [f64; 3] {
     ]
 }
 
-fn oklab_inverse([lightness, a, b]: [f64; 3]) -> [f64; 3] {
+pub(crate) fn oklab_inverse([lightness, a, b]: [f64; 3]) -> [f64; 3] {
     let l = (lightness + 0.3963377774 * a + 0.2158037573 * b).powi(3);
     let m = (lightness - 0.1055613458 * a - 0.0638541728 * b).powi(3);
     let s = (lightness - 0.0894841775 * a - 1.2914855480 * b).powi(3);

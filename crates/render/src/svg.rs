@@ -4,6 +4,7 @@
 //! `textLength`, so boxes and words agree whatever font is there. A word is one piece of text above its boxes: letters that join keep joining.
 
 mod line;
+mod picture;
 
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use crate::aggregate::Level;
 use crate::cells::{Cell, cells, wrap};
 use crate::escape::{label, visible};
 use crate::layout::{Kind, Run, Section, sections};
+use crate::picture::scene::Scene;
 use crate::scale::{DARK, LIGHT, Numbers, Palette, Rgb};
 use crate::view::View;
 use crate::{Options, Render, Theme, check, describe};
@@ -74,10 +76,17 @@ pub(crate) fn draw(a: &Attribution, options: &Options) -> Result<String> {
         columns,
         body: String::new(),
         y: MARGIN,
+        style: "",
     };
     page.head(options);
-    page.text(&sections)?;
-    page.legend();
+    let scene = Scene::of(view, options)?;
+    if let Some(scene) = &scene {
+        page.picture(scene, options.top)?;
+    }
+    if scene.is_none() || describe::has_words(a) {
+        page.text(&sections)?;
+        page.legend();
+    }
     page.foot();
     Ok(page.finish())
 }
@@ -92,6 +101,8 @@ struct Page<'a> {
     body: String,
     /// Where the next line begins.
     y: f64,
+    /// What a picture adds to the style sheet.
+    style: &'static str,
 }
 
 impl Page<'_> {
@@ -100,7 +111,9 @@ impl Page<'_> {
         let title = options.title.as_deref().map_or_else(|| describe::heading(&self.view), |t| label(t, 400));
         self.caption(&title, "t", 19.0, 10.0);
         let mut facts = vec![describe::model(a), describe::method(a), describe::scores(&self.view)];
-        if a.target.tokens.len() <= 4 {
+        if a.input.image.is_some() {
+            facts.extend(describe::answered(a));
+        } else if a.target.tokens.len() <= 4 {
             facts.push(a.target.tokens.iter().map(|t| describe::clean(a.target.kind, t)).collect::<Vec<_>>().join(" · "));
         }
         for fact in facts {
@@ -126,7 +139,7 @@ impl Page<'_> {
         let mut run = 0;
         for section in sections {
             if section.part == Part::Target {
-                self.caption("earlier target tokens", "q", 13.0, 7.0);
+                self.caption(describe::earlier(self.view.a), "q", 13.0, 7.0);
                 self.y += 4.0;
             }
             let mut all = Vec::new();
@@ -223,10 +236,12 @@ impl Page<'_> {
              .q{{font:13px 'Noto Sans','DejaVu Sans','Liberation Sans','Helvetica Neue',Arial,sans-serif;fill:#{quiet}}}\
              .u{{stroke:#{ink};fill:none}}\
              .e{{fill:#{quiet}}}\
+             {more}\
              </style>\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#{paper}\"/>\n{}</svg>\n",
             escape(&describe::heading(&self.view)),
             self.body,
+            more = self.style,
             ink = colour(ink),
             quiet = colour(quiet),
             paper = colour(paper),

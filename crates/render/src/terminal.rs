@@ -4,6 +4,7 @@
 //! supports is bold and what opposes is underlined; without, marks in brackets tell sign and strength: `[++France]`.
 
 pub(crate) mod paint;
+pub(crate) mod picture;
 
 use pellucid_core::{Attribution, Error, Part, Result, Sign};
 use unicode_width::UnicodeWidthStr;
@@ -12,6 +13,7 @@ use crate::aggregate::Level;
 use crate::cells::{self, cells, wrap};
 use crate::escape::label;
 use crate::layout::{Kind, Run, Section, sections};
+use crate::picture::scene::Scene;
 use crate::scale::{Numbers, level};
 use crate::view::{Entry, View};
 use crate::{ColourDepth, Options, Render, check, describe};
@@ -47,6 +49,9 @@ impl Render for Terminal {
         let max = view.max(&sections);
         let (sign, width) = (view.sign(), options.width.clamp(20, 1000));
         let page = Page { view, max, numbers: Numbers::up_to(max), paint: Paint::new(options, sign), sign, width };
+        if let Some(scene) = Scene::of(view, options)? {
+            return page.pictured(&scene, &sections, options);
+        }
         let text = if long_units(a) { page.list(&sections) } else { page.prompt(&sections) };
         // A list of all units needs no list of the strongest after it, unless it is long.
         let listed = long_units(a) && a.features.len() <= options.top;
@@ -77,7 +82,9 @@ impl Page<'_> {
         let title = options.title.as_deref().map_or_else(|| describe::heading(&self.view), |t| label(t, 400));
         let mut lines = self.plain(Tone::Strong, &title);
         let mut facts = vec![describe::model(a), describe::method(a), describe::scores(&self.view)];
-        if let [only] = &a.target.tokens[..] {
+        if a.input.image.is_some() {
+            facts.extend(describe::answered(a));
+        } else if let [only] = &a.target.tokens[..] {
             facts.push(describe::clean(a.target.kind, only));
         }
         if let Some([only]) = a.target.contrast.as_ref().map(|c| &c.tokens[..]) {
@@ -96,7 +103,7 @@ impl Page<'_> {
             let mut lines = self.lines(&cells, self.width);
             while lines.pop_if(|l| l.is_empty()).is_some() {}
             if section.part == Part::Target {
-                lines.insert(0, self.paint.text(Tone::Quiet, "earlier target tokens"));
+                lines.insert(0, self.paint.text(Tone::Quiet, describe::earlier(self.view.a)));
             }
             lines.join("\n")
         });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pellucid_core::{Attribution, Error, Feature, Part, Result, Sign, Span};
+use pellucid_core::{Attribution, Error, Feature, Part, PixelScores, Result, Sign, Span};
 
 use crate::layout::Section;
 use crate::scale::strength;
@@ -39,7 +39,8 @@ impl<'a> View<'a> {
         let taken_away = self.target_token.is_none() && matches!(method.postprocessing.as_str(), "absolute" | "square");
         // A file may say what is not so; then the numbers count.
         let negative = || (0..self.a.features.len()).any(|f| self.score(f).is_some_and(|s| s < 0.0));
-        if (taken_away || method.sign == Sign::Unsigned) && !negative() { Sign::Unsigned } else { Sign::Signed }
+        let pixel = || self.pixels().is_some_and(|p| p.values.iter().any(|v| *v < 0.0));
+        if (taken_away || method.sign == Sign::Unsigned) && !negative() && !pixel() { Sign::Unsigned } else { Sign::Signed }
     }
 
     /// `None` where the feature does not precede the target token.
@@ -48,6 +49,11 @@ impl<'a> View<'a> {
             None => Some(self.a.scores.combined[feature]),
             Some(t) => self.a.scores.per_target_token[feature][t],
         }
+    }
+
+    /// Scores of single pixels, which are combined ones.
+    pub(crate) fn pixels(&self) -> Option<&'a PixelScores> {
+        self.a.pixels.as_ref().filter(|_| self.target_token.is_none())
     }
 
     /// The sum over features; `None` if none of them has a score.
@@ -76,7 +82,7 @@ impl<'a> View<'a> {
         entries
     }
 
-    /// What to call a feature: its text, also where that is white space only, else its positions.
+    /// What to call a feature of a text: its text, also where that is white space only, else its positions.
     pub(crate) fn name(&self, feature: &'a Feature) -> Cow<'a, str> {
         if !feature.text.trim().is_empty() {
             return Cow::Borrowed(&feature.text);

@@ -9,7 +9,8 @@ use pellucid::{
 };
 
 use crate::{
-    output::{Colour, check, print, save, theme},
+    drawing::DrawArgs,
+    output::{Colour, check, print, save, spare, theme},
     text,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct OutputArgs {
     /// Dark ink on light paper, or the other way round
     #[arg(long, default_value = "auto", value_parser = crate::args::one_of(["auto", "light", "dark"], theme))]
     pub(crate) theme: Theme,
+    #[command(flatten)]
+    pub(crate) draw: DrawArgs,
 }
 
 /// Where the comparison goes, each place with its form.
@@ -49,6 +52,15 @@ pub(crate) struct Outputs {
 }
 
 impl OutputArgs {
+    /// Sees that no result takes the place of what it is made from.
+    ///
+    /// # Errors
+    /// A file that is read and written.
+    pub(crate) fn spare(&self, read: &[PathBuf]) -> Result<()> {
+        let written: Vec<PathBuf> = self.output.iter().chain(&self.html).cloned().collect();
+        spare(&written, read)
+    }
+
     /// Settles forms and places, and refuses what could not be written in the end.
     ///
     /// # Errors
@@ -68,7 +80,12 @@ impl OutputArgs {
         }
         places.sort_by_key(|(path, _)| path.is_none()); // who reads may go away before the files are written
         places.iter().try_for_each(|(path, _)| check(path.as_deref(), None))?;
-        Ok(Outputs { places, drawing: Options { theme: self.theme, ..Options::default() }, width: self.width, colour: self.colour })
+        Ok(Outputs {
+            places,
+            drawing: self.draw.options(Options { theme: self.theme, ..Options::default() }),
+            width: self.width,
+            colour: self.colour,
+        })
     }
 }
 

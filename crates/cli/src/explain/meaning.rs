@@ -6,14 +6,18 @@ use pellucid::{
         Method,
         units::{Granularity, check_factor, check_similarity},
     },
-    explain::{Aim, Request},
+    explain::{Aim, Request, Texts},
     methods,
     prompt::{Prompt, Within},
 };
 use serde_json::{Map, Value as Json, json};
 
 use super::typed::{AimArgs, AskedArgs, DocumentArgs, MethodArgs, NumberArgs, Typed};
-use crate::{args::Machine, output::Outputs, prompt};
+use crate::{
+    args::Machine,
+    output::Outputs,
+    prompt::{self, PictureArgs},
+};
 
 /// Tokens of the model's own answer that are explained where it answers somebody, and where it goes on.
 const ANSWER: u32 = 20;
@@ -29,31 +33,40 @@ pub(super) struct Meaning {
     pub(super) json: bool,
     /// Whether the other text is explained against this one, too.
     pub(super) both_ways: bool,
+    /// How many texts a picture is explained against, one after the other; 1 where there is nothing of the kind.
+    pub(super) texts: usize,
 }
 
 impl Typed {
     /// Everything that can be wrong before a model is opened is found here.
     pub(super) fn meaning(self) -> Result<Meaning> {
-        let method = self.method.meaning()?;
+        let (method, texts) = (self.method.meaning()?, self.asked.aim.text.len());
         let json = self.output.json;
+        self.output.spare(&self.asked.files())?;
         let outputs = if self.estimate { None } else { Some(self.output.meaning()?) };
         let request = Request { postprocessing: self.method.postprocess, ..self.asked.meaning(method, self.estimate)? };
-        let both_ways = self.both_ways;
-        if both_ways && let Some(outputs) = &outputs {
+        let (both_ways, texts) = (self.both_ways, texts.max(1));
+        if both_ways {
+            request.check_two_ways()?;
+        }
+        if (both_ways || texts > 1)
+            && let Some(outputs) = &outputs
+        {
             outputs.check_two()?;
         }
-        Ok(Meaning { machine: Machine::new(self.model, self.machine), request, outputs, json, both_ways })
+        Ok(Meaning { machine: Machine::new(self.model, self.machine), request, outputs, json, both_ways, texts })
     }
 }
 
 impl AskedArgs {
     /// The request; one that is only estimated needs nothing to be run.
     pub(crate) fn meaning(self, method: Box<dyn Method>, estimate: bool) -> Result<Request> {
+        let pictures = self.picture.clone();
         let (asks, is_document) = (self.prompt.chat || self.document.document.is_some(), self.document.document.is_some());
         let chat = self.prompt.chat;
         let second = self.document.second.clone();
-        let prompt = match (self.document.meaning(chat)?, second) {
-            (Some(document), _) => document,
+        let prompt = match (self.picture.meaning()?.or(self.document.meaning(chat)?), second) {
+            (Some(picture_or_document), _) => picture_or_document,
             (None, None) => self.prompt.meaning()?,
             (None, Some(second)) => match self.prompt.meaning()? {
                 Prompt::Text(first) => Prompt::Pair { first, second },
@@ -63,7 +76,10 @@ impl AskedArgs {
         let mut request = Request {
             within: Within { everything: self.parts.all, only: self.parts.only, except: self.parts.except },
             units: self.parts.units.unwrap_or(if is_document { Granularity::Sentence } else { Granularity::Token }),
-            aim: self.aim.meaning(asks),
+            aim: match self.number.label(&self.aim)? {
+                Some(labelled) => labelled,
+                None => self.aim.meaning(asks, &pictures)?,
+            },
             mask_at: self.number.mask_at,
             target_features: self.parts.target_features,
             special_tokens: self.parts.special_tokens,
@@ -83,7 +99,7 @@ impl AskedArgs {
 fn run_nothing(request: &mut Request) {
     match request.aim {
         Aim::Own(tokens) | Aim::Generated(tokens) => request.aim = Aim::Any(tokens),
-        Aim::SimilarTo(_) => {
+        Aim::SimilarTo(_) | Aim::Texts(_) | Aim::Picture(_) => {
             request.aim = Aim::Any(1);
             request.contrast = request.contrast.take().map(|_| Aim::Any(1));
         }
@@ -99,7 +115,18 @@ impl DocumentArgs {
 }
 
 impl AimArgs {
-    fn meaning(self, asks: bool) -> Aim {
+    fn meaning(self, asks: bool, pictures: &PictureArgs) -> Result<Aim> {
+        if let Some(path) = self.similar_to_image {
+            return Ok(Aim::Picture(Box::new(pictures.picture(&path)?)));
+        }
+        if !self.text.is_empty() {
+            return Ok(Aim::Texts(Texts { names: self.text.clone(), texts: self.text, chosen: Some(0) }));
+        }
+        Ok(self.of_text(asks))
+    }
+
+    fn of_text(self, asks: bool) -> Aim {
+        // A picture has no continuation: what is said of a class is said more simply.
         if let Some(text) = self.target {
             return Aim::Text(text);
         }
@@ -117,7 +144,34 @@ impl AimArgs {
     }
 }
 
+/// Labels that are read from a file at most.
+const LABELS: usize = 100_000;
+
 impl NumberArgs {
+    /// What the labels' file and its flags ask for, where there is one.
+    fn label(&self, aim: &AimArgs) -> Result<Option<Aim>> {
+        let Some(path) = &aim.labels else { return Ok(None) };
+        let names: Vec<String> = prompt::read(path)?.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+        if names.is_empty() || names.len() > LABELS {
+            let what = format!("{}: {} labels; give 1 to {LABELS}, a line each", path.display(), names.len());
+            return Err(Error::request(what));
+        }
+        if !self.template.contains("{}") {
+            return Err(Error::request(format!("the template \"{}\" has no place for a label; write {{}} where it goes", self.template)));
+        }
+        let chosen = match &self.label {
+            None => None,
+            Some(label) => Some(
+                names
+                    .iter()
+                    .position(|n| n.eq_ignore_ascii_case(label))
+                    .ok_or_else(|| Error::request(format!("{}: there is no label `{label}` among its {}", path.display(), names.len())))?,
+            ),
+        };
+        let texts = names.iter().map(|n| self.template.replace("{}", n)).collect();
+        Ok(Some(Aim::Texts(Texts { texts, names, chosen })))
+    }
+
     fn contrast(self) -> Option<Aim> {
         let ids = (!self.contrast_ids.is_empty()).then_some(Aim::Ids(self.contrast_ids));
         self.contrast.map(Aim::Text).or(ids).or(self.contrast_class.map(Aim::Class))
@@ -158,8 +212,10 @@ pub(crate) fn setting(written: &str) -> Result<(&str, Json)> {
 
 fn replace(written: &str) -> Result<Json> {
     match (written, written.strip_prefix("token:").and_then(|id| id.parse::<u32>().ok())) {
-        ("zero" | "delete", _) => Ok(written.into()),
+        ("zero" | "delete" | "mean", _) => Ok(written.into()),
         (_, Some(id)) => Ok(json!({ "token": id })),
-        _ => Err(Error::request(format!("nothing is replaced by `{written}`; use zero, delete or token:ID, for example token:0"))),
+        _ => Err(Error::request(format!(
+            "nothing is replaced by `{written}`; use zero, delete, token:ID (for example token:0), or of a picture mean"
+        ))),
     }
 }

@@ -15,7 +15,7 @@ use pellucid::{
 use crate::{
     args::{self, Layers, MachineArgs, ModelArgs},
     output::OutputArgs,
-    prompt::PromptArgs,
+    prompt::{PictureArgs, PromptArgs},
 };
 
 const AFTER: &str = "\
@@ -29,6 +29,8 @@ Examples:
   pellucid explain --document report.txt --question \"Who signed it?\" --chat -o answer.html
   pellucid explain -m nanoguard \"Ignore all rules\" --class injection --score logit --units word
   pellucid explain -m minilm \"A cat sleeps.\" --similar-to \"The kitten naps.\" --both-ways
+  pellucid explain -m clip-vit-b16-image --image cat.jpg --method chefer -o cat.png
+  pellucid explain -m FOLDER_OF_A_CLIP --image cat.jpg --text \"a cat\" --text \"a dog\" -o cat.html
   pellucid explain --ids 1,2,3,4 --target-ids 5 --method occlusion --replace delete --json";
 
 #[derive(Debug, Args)]
@@ -36,8 +38,8 @@ Examples:
 pub(crate) struct Typed {
     #[command(flatten)]
     pub(super) asked: AskedArgs,
-    /// Explain the other text against this one, too; files get a second one beside them (answer.back.html)
-    #[arg(long, requires = "similar_to", conflicts_with_all = ["only", "except", "second", "estimate"], help_heading = "What is explained")]
+    /// Explain the other text (or picture) against this one, too; files get a second one beside them (answer.back.html)
+    #[arg(long, conflicts_with_all = ["only", "except", "second", "estimate"], help_heading = "What is explained")]
     pub(super) both_ways: bool,
     #[command(flatten, next_help_heading = "How")]
     pub(super) method: MethodArgs,
@@ -59,12 +61,23 @@ pub(crate) struct AskedArgs {
     pub(super) prompt: PromptArgs,
     #[command(flatten, next_help_heading = "What the model reads")]
     pub(super) document: DocumentArgs,
+    #[command(flatten, next_help_heading = "What the model reads")]
+    pub(super) picture: PictureArgs,
     #[command(flatten, next_help_heading = "What is explained")]
     pub(super) aim: AimArgs,
     #[command(flatten, next_help_heading = "What is explained")]
     pub(super) number: NumberArgs,
     #[command(flatten, next_help_heading = "What gets a score")]
     pub(super) parts: PartArgs,
+}
+
+impl AskedArgs {
+    /// Files that are read, which no result may take the place of.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let (prompt, aim) = (&self.prompt, &self.aim);
+        let files = [&prompt.file, &self.picture.image, &self.document.document, &aim.similar_to_image, &aim.labels];
+        files.into_iter().flatten().cloned().collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -83,7 +96,7 @@ pub(crate) struct DocumentArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct AimArgs {
-    /// This text, as what comes next: begin it with a blank where a new word begins
+    /// This text, as what comes next: begin it with a blank where a new word begins; the class, where the model has classes
     #[arg(long, value_name = "TEXT")]
     pub(super) target: Option<String>,
     /// These token ids; one id where a class or a mask is explained
@@ -95,7 +108,7 @@ pub(crate) struct AimArgs {
     /// Tokens A to B−1 of the text itself; the prompt is what stands before them
     #[arg(long, value_name = "A..B", value_parser = args::range)]
     pub(super) target_range: Option<Range<usize>>,
-    /// The class that the text is put into, by its name or number [default: the one the model chooses]
+    /// The class that the text or picture is put into, by its name or number [default: the one the model chooses]
     #[arg(long, value_name = "CLASS")]
     pub(super) class: Option<String>,
     /// This word in the place of the mask, which is written into the text: [MASK] or <mask> [default: what the model puts there]
@@ -104,6 +117,15 @@ pub(crate) struct AimArgs {
     /// How similar the text is to this one, for models that give vectors
     #[arg(long, value_name = "TEXT")]
     pub(super) similar_to: Option<String>,
+    /// How well the picture goes with this text, for models that compare the two; may be repeated, for one explanation each (answer.png, answer.2.png)
+    #[arg(long, value_name = "TEXT", requires = "image")]
+    pub(super) text: Vec<String>,
+    /// How similar the picture is to this one, for models that give vectors
+    #[arg(long, value_name = "FILE", requires = "image")]
+    pub(super) similar_to_image: Option<PathBuf>,
+    /// Texts that the picture may go with, a line each: the best of them is explained, or the one that --label names
+    #[arg(long, value_name = "FILE", requires = "image")]
+    pub(super) labels: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +139,12 @@ pub(crate) struct NumberArgs {
     /// Explain the class rather than this one
     #[arg(long, value_name = "CLASS", conflicts_with_all = ["contrast", "contrast_ids"])]
     pub(super) contrast_class: Option<String>,
+    /// Which of the labels [default: the best]
+    #[arg(long, value_name = "LABEL", requires = "labels")]
+    pub(super) label: Option<String>,
+    /// The text that is made of a label, with {} in its place
+    #[arg(long, value_name = "TEXT", requires = "labels", default_value = "a photo of a {}")]
+    pub(super) template: String,
     /// Which token is the mask, counted from 0, where there are several
     #[arg(long, value_name = "N")]
     pub(super) mask_at: Option<usize>,
@@ -130,7 +158,8 @@ pub(crate) struct NumberArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PartArgs {
-    /// token, word, sentence, line, paragraph, auto, regex:PATTERN or delimiter:TEXT [default: token; sentence with --document]
+    /// token, word, sentence, line, paragraph, auto, regex:PATTERN or delimiter:TEXT; of a picture patch, or tiles such as 6x6 [default: token
+    /// or patch; sentence with --document]
     #[arg(long)]
     pub(super) units: Option<Granularity>,
     /// Only this part of the text; may be repeated
@@ -176,7 +205,7 @@ pub(crate) struct MethodArgs {
     /// atman: what a token gets that a unit covers in part [default: partial]
     #[arg(long, value_parser = args::overlaps())]
     pub(super) overlap: Option<Overlap>,
-    /// occlusion: zero, delete or token:ID [default: zero]
+    /// occlusion: zero, delete, token:ID, or of a picture mean (its mean colour) [default: zero]
     #[arg(long, value_name = "WHAT")]
     pub(super) replace: Option<String>,
     /// random: where chance begins [default: 0]

@@ -169,7 +169,7 @@ fn parameters_that_the_method_does_not_have_are_refused() {
     assert!(explain(2, &["--method", "occlusion", "--factor", "0.1"]).contains("unknown field `factor`"));
     assert!(explain(2, &["--method", "guess"]).contains("unknown method `guess`; there are atman, "));
     assert!(explain(2, &["--layers", "3"]).contains("layer 3 is beyond the model, which has 3 layers (0 to 2)"));
-    assert!(explain(2, &["--replace", "nothing"]).contains("use zero, delete or token:ID"));
+    assert!(explain(2, &["--replace", "nothing"]).contains("use zero, delete, token:ID"));
     assert!(explain(2, &["--target-token", "1"]).contains("target token 1 is beyond the target, which has 1"));
     assert!(explain(2, &["--temperature", "0"]).contains("temperature 0 is not above 0"));
 }

@@ -8,6 +8,7 @@ mod fixtures;
 mod generate;
 mod interrupt;
 mod numbers;
+mod pictures;
 mod render;
 mod tables;
 mod verify;

@@ -5,6 +5,7 @@
 //! Deliberately absent: padding, masks, n×n tensors, and any knowledge of what the rows are for.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     ops::Range,
     sync::{Arc, Mutex},
@@ -18,6 +19,7 @@ use crate::{
     Error, Result, WeightStore,
     control::Control,
     model::{Architecture, Attention, Factor, Linear, Norm, Rotary, Table},
+    patches::Patches,
     prepared::Prepared,
 };
 
@@ -51,6 +53,14 @@ impl<T: Element> Rows<T> {
 
     pub(crate) fn rows(&self) -> usize {
         self.data.len().checked_div(self.width).unwrap_or(0)
+    }
+}
+
+impl<T: Element> Clone for Rows<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::unwritten(self.rows(), self.width);
+        copy.data.copy_from_slice(&self.data);
+        copy
     }
 }
 
@@ -122,9 +132,17 @@ impl<T> Memory<T> {
     }
 }
 
+/// What a document's block did before its attention, operation by operation; number 0 is what the block took.
+///
+/// Copies that differ from their document in their control alone have all of it in common with the document, in the first block where the
+/// control acts: a copy's value is then the number of an operation ([`Kind::Same`]), and rows are made where attention, which differs, is added.
+pub(crate) type Common<T> = Vec<Rows<T>>;
+
 /// One segment inside a tile.
 #[derive(Debug)]
 pub(crate) struct Piece<'a, T> {
+    /// The document it is a copy of.
+    pub(crate) document: Option<usize>,
     /// Its symbols, one per row (used in the first step only).
     pub(crate) symbols: &'a [Symbol],
     /// Their kinds; empty: all 0.
@@ -142,7 +160,7 @@ pub(crate) struct Piece<'a, T> {
 }
 
 /// The fast pass over one tile in one block.
-pub(crate) struct FastPass<'a, T> {
+pub(crate) struct FastPass<'a, T: Element> {
     pub(crate) pieces: &'a [Piece<'a, T>],
     pub(crate) weights: &'a dyn WeightStore,
     pub(crate) prepared: &'a Prepared<T>,
@@ -154,11 +172,73 @@ pub(crate) struct FastPass<'a, T> {
     pub(crate) last: bool,
     /// Set to have each piece's keys and values kept (one entry per piece afterwards).
     pub(crate) keep: Option<Vec<Memory<T>>>,
+    /// Set to have what happens before attention written down (of a lone piece that begins at position 0).
+    pub(crate) memo: Option<Common<T>>,
+    /// What documents did, where copies begin with what they have in common with them.
+    pub(crate) common: &'a [Common<T>],
+    /// Operations so far.
+    pub(crate) steps: usize,
 }
 
 impl<T: Element> FastPass<'_, T> {
+    /// Counts an operation. Where its operands are common to copies and documents, so is its result.
+    fn step(&mut self, operands: &[&Value]) -> Option<Value> {
+        self.steps = self.steps.saturating_add(1);
+        let known = operands.iter().all(|x| matches!(x.0, Kind::Same(_))) && self.common.iter().all(|c| self.steps < c.len());
+        known.then_some(Value(Kind::Same(self.steps)))
+    }
+
+    /// Gives a result out, and writes it down if that is wanted.
+    fn done(&mut self, rows: Rows<T>) -> Result<Value> {
+        if let Some(memo) = self.memo.as_mut().filter(|memo| memo.len() == self.steps) {
+            memo.push(rows.clone());
+        }
+        Ok(T::wrap(rows))
+    }
+
+    /// Rows of a piece out of a document's.
+    fn common_rows(&self, piece: &Piece<'_, T>, step: usize) -> (&[T], usize) {
+        let rows = &self.common[piece.document.expect("only copies have something in common with a document")][step];
+        (&rows.data[piece.start * rows.width..(piece.start + piece.rows) * rows.width], rows.width)
+    }
+
+    /// The rows themselves.
+    fn own(&self, x: Value) -> Rows<T> {
+        let Kind::Same(step) = x.0 else { return T::open(x) };
+        let width = self.pieces.first().map_or(0, |p| self.common_rows(p, step).1);
+        let mut out = Rows::unwritten(self.rows(), width);
+        let mut rest = &mut out.data[..];
+        for piece in self.pieces {
+            let (now, later) = rest.split_at_mut(piece.rows * width);
+            now.copy_from_slice(self.common_rows(piece, step).0);
+            rest = later;
+        }
+        out
+    }
+
+    /// What an operation reads.
+    fn seen<'v>(&self, x: &'v Value) -> Cow<'v, Rows<T>> {
+        match x.0 {
+            Kind::Same(step) => Cow::Owned(self.own(Value(Kind::Same(step)))),
+            _ => Cow::Borrowed(T::peek(x)),
+        }
+    }
+
     fn rows(&self) -> usize {
         self.pieces.iter().map(|p| p.rows).sum()
+    }
+
+    /// One row for each piece that anything is asked of, from its asked rows.
+    fn pooled(&self, x: &Rows<T>, width: usize, pool: impl Fn(&mut [T], &[T])) -> Rows<T> {
+        let asked = || self.pieces.iter().filter(|p| !p.asked.is_empty());
+        let mut out = Rows::<T>::unwritten(asked().count(), width);
+        let mut rest = &x.data[..];
+        for (piece, out) in asked().zip(out.data.chunks_exact_mut(width)) {
+            let (own, later) = rest.split_at(piece.asked.len() * x.width);
+            pool(out, own);
+            rest = later;
+        }
+        out
     }
 
     /// Absolute positions of the rows of `x`: all rows, or the asked ones.
@@ -177,6 +257,51 @@ pub(crate) fn mean<T: Real>(out: &mut [T], rows: &[T]) {
     rows.chunks_exact(out.len()).for_each(|row| out.iter_mut().zip(row).for_each(|(o, x)| *o += *x));
     let count = T::from_f64((rows.len() / out.len()) as f64);
     out.iter_mut().for_each(|o| *o /= count);
+}
+
+/// The pixels of a patch; zeros for a learned row.
+pub(crate) fn pixels<T: Real>(out: &mut [T], symbol: &Symbol) {
+    match symbol {
+        Symbol::Vector(v) => out.iter_mut().zip(&v[..]).for_each(|(o, x)| *o = T::from_f32(*x)),
+        Symbol::Token(_) => out.fill(T::default()),
+    }
+}
+
+/// Puts learned rows where symbols are tokens.
+pub(crate) fn learn<'s, T: Element>(
+    x: &mut Rows<T>,
+    symbols: impl Iterator<Item = &'s Symbol>,
+    tables: &[Table],
+    weights: &dyn WeightStore,
+) -> Result<()> {
+    let (width, mut row) = (x.width, vec![0.0; x.width]);
+    for (symbol, out) in symbols.zip(x.data.chunks_exact_mut(width)) {
+        if let Symbol::Token(id) = symbol {
+            learned_row(*id, tables, weights, &mut row)?;
+            out.iter_mut().zip(&row).for_each(|(o, r)| *o = T::from_f32(*r));
+        }
+    }
+    Ok(())
+}
+
+/// Row `id` of tables taken one after the other.
+pub(crate) fn learned_row(id: u32, tables: &[Table], weights: &dyn WeightStore, out: &mut [f32]) -> Result<()> {
+    let mut id = id as usize;
+    for table in tables {
+        if id < table.rows {
+            return weights.read_rows(&table.name, id..id + 1, out);
+        }
+        id -= table.rows;
+    }
+    unreachable!("every symbol was checked against the vocabulary")
+}
+
+/// Every row times stored numbers: one for all columns, or one a column.
+pub(crate) fn stretch<T: Element>(x: &mut Rows<T>, factors: &[T]) {
+    match factors {
+        [factor] => x.data.iter_mut().for_each(|x| *x *= *factor),
+        _ => x.data.chunks_exact_mut(factors.len()).for_each(|row| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= *f)),
+    }
 }
 
 /// Row-wise work, split over the pool if it may be.
@@ -204,6 +329,20 @@ impl<T: Element> Pass for FastPass<'_, T> {
         Ok(T::wrap(out))
     }
 
+    fn pixels(&mut self, patches: &Patches) -> Result<Value> {
+        let mut out = Rows::<T>::unwritten(self.rows(), patches.width());
+        let symbols = self.pieces.iter().flat_map(|p| p.symbols);
+        symbols.zip(out.data.chunks_exact_mut(patches.width())).for_each(|(symbol, out)| pixels(out, symbol));
+        Ok(T::wrap(out))
+    }
+
+    fn learned(&mut self, x: Value, tables: &[Table]) -> Result<Value> {
+        let mut x = T::open(x);
+        let symbols = self.pieces.iter().flat_map(|p| p.symbols);
+        learn(&mut x, symbols, tables, self.weights)?;
+        Ok(T::wrap(x))
+    }
+
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value> {
         let mut out = Rows::<T>::unwritten(self.rows(), table.width);
         let mut row = vec![0.0; table.width];
@@ -226,37 +365,52 @@ impl<T: Element> Pass for FastPass<'_, T> {
     }
 
     fn linear(&mut self, x: &Value, map: &Linear) -> Result<Value> {
-        let x = T::peek(x);
+        if let Some(same) = self.step(&[x]) {
+            return Ok(same);
+        }
+        let x = self.seen(x);
         let w = self.prepared.linear(map);
         let (rows, n) = (x.rows(), map.outputs());
         let mut out = Rows::<T>::unwritten(rows, n);
         let product = if self.parallel { kernels::product_parallel } else { kernels::product };
         product(&mut out.data, n, &x.data, x.width, rows, &w.weight, w.bias.as_deref(), false);
-        Ok(T::wrap(out))
+        self.done(out)
     }
 
     fn norm(&mut self, x: &Value, norm: &Norm) -> Result<Value> {
-        let x = T::peek(x);
+        if let Some(same) = self.step(&[x]) {
+            return Ok(same);
+        }
+        let x = self.seen(x);
         let p = self.prepared.norm(norm);
         let mut out = Rows::<T>::unwritten(x.rows(), x.width);
         by_rows(self.parallel, x.width, &mut out.data, |rows, out| p.apply(out, &x.data[rows.start * x.width..rows.end * x.width], norm));
-        Ok(T::wrap(out))
+        self.done(out)
     }
 
     fn rotary(&mut self, x: Value, rotary: &Rotary) -> Result<Value> {
-        let mut x = T::open(x);
+        if let Some(same) = self.step(&[&x]) {
+            return Ok(same);
+        }
+        let mut x = self.own(x);
         let positions = self.positions_of(x.rows());
         let tables = self.rotary.get(rotary);
         let (width, heads) = (x.width, x.width / rotary.d_head);
         by_rows(self.parallel, width, &mut x.data, |rows, x| {
             kernels::rotary(x, width, heads, rotary.d_head, rotary.dims, rotary.layout, &positions[rows], &tables.cos, &tables.sin);
         });
-        Ok(T::wrap(x))
+        self.done(x)
     }
 
     fn attention(&mut self, queries: Value, keys: Value, values: Value, attention: &Attention) -> Result<Value> {
-        let (q, k, v) = (T::open(queries), T::open(keys), T::open(values));
-        let whole = q.rows() == k.rows();
+        self.steps = usize::MAX; // Nothing behind it is written down, or common.
+        let operands = [queries, keys, values];
+        let common =
+            if let [Kind::Same(q), Kind::Same(k), Kind::Same(v)] = operands.each_ref().map(|x| &x.0) { Some([*q, *k, *v]) } else { None };
+        let held = if common.is_none() { Some(operands.map(|x| self.own(x))) } else { None };
+        let width = attention.heads * attention.d_head;
+        let count = held.as_ref().map_or(self.rows(), |[q, ..]| q.rows());
+        let whole = held.as_ref().is_none_or(|[q, k, _]| q.rows() == k.rows());
         let shape = AttentionShape {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
@@ -264,7 +418,7 @@ impl<T: Element> Pass for FastPass<'_, T> {
             scale: attention.scale,
             causal: attention.causal,
         };
-        let mut out = Rows::<T>::unwritten(q.rows(), q.width);
+        let mut out = Rows::<T>::unwritten(count, width);
         let attend = if self.parallel { kernels::attention_parallel } else { kernels::attention };
         let (mut q_row, mut k_row) = (0, 0);
         for piece in self.pieces {
@@ -272,19 +426,26 @@ impl<T: Element> Pass for FastPass<'_, T> {
                 true => (piece.start..piece.start + piece.rows).collect(),
                 false => piece.asked.to_vec(),
             };
-            let q_range = q_row * q.width..(q_row + positions.len()) * q.width;
-            let k_range = k_row * k.width..(k_row + piece.rows) * k.width;
-            let own = KeysValues { keys: &k.data[k_range.clone()], values: &v.data[k_range.clone()], rows: piece.rows };
+            let kv_width = attention.kv_heads * attention.d_head;
+            let q_range = q_row * width..(q_row + positions.len()) * width;
+            let k_range = k_row * kv_width..(k_row + piece.rows) * kv_width;
+            let [q, k, v] = match (&common, &held) {
+                (Some(steps), _) => steps.map(|step| self.common_rows(piece, step).0),
+                (None, Some([q, k, v])) => [&q.data[q_range.clone()], &k.data[k_range.clone()], &v.data[k_range.clone()]],
+                (None, None) => unreachable!("one of them was made above"),
+            };
+            let own = KeysValues { keys: k, values: v, rows: piece.rows };
             let prefix = (piece.start > 0).then(|| {
                 let memory = piece.prefix.expect("a segment that starts late borrows from another");
-                let used = ..piece.start * k.width;
+                let used = ..piece.start * kv_width;
                 KeysValues { keys: &memory.keys[used], values: &memory.values[used], rows: piece.start }
             });
             let factors = piece.control.acts_in(attention.layer).then(|| dense::<T>(piece.control, piece.start + piece.rows));
             let factors = factors.as_ref().map(|keys| Factors { mode: piece.control.mode().into(), keys });
-            attend(&mut out.data[q_range.clone()], &q.data[q_range], &positions, prefix, own, &shape, factors.as_ref());
+            attend(&mut out.data[q_range], q, &positions, prefix, own, &shape, factors.as_ref());
+            let kept = self.keep.is_some().then(|| Memory { keys: k.to_vec(), values: v.to_vec(), width: kv_width });
             if let Some(keep) = &mut self.keep {
-                keep.push(Memory { keys: k.data[k_range.clone()].to_vec(), values: v.data[k_range].to_vec(), width: k.width });
+                keep.extend(kept);
             }
             q_row += positions.len();
             k_row += piece.rows;
@@ -293,71 +454,85 @@ impl<T: Element> Pass for FastPass<'_, T> {
     }
 
     fn activation(&mut self, x: Value, function: Activation) -> Result<Value> {
-        let mut x = T::open(x);
+        if let Some(same) = self.step(&[&x]) {
+            return Ok(same);
+        }
+        let mut x = self.own(x);
         by_rows(self.parallel, x.width, &mut x.data, |_, x| kernels::activate(x, function));
-        Ok(T::wrap(x))
+        self.done(x)
     }
 
     fn gate(&mut self, gate: Value, up: Value, function: Activation) -> Result<Value> {
-        let (mut gate, up) = (T::open(gate), T::open(up));
+        if let Some(same) = self.step(&[&gate, &up]) {
+            return Ok(same);
+        }
+        let (mut gate, up) = (self.own(gate), self.own(up));
         let width = gate.width;
         by_rows(self.parallel, width, &mut gate.data, |rows, gate| {
             kernels::gate(gate, &up.data[rows.start * width..rows.end * width], function);
         });
-        Ok(T::wrap(gate))
+        self.done(gate)
     }
 
     fn add(&mut self, x: Value, y: Value) -> Result<Value> {
-        let (mut x, y) = (T::open(x), T::open(y));
+        if let Some(same) = self.step(&[&x, &y]) {
+            return Ok(same);
+        }
+        let (mut x, y) = (self.own(x), self.own(y));
         let width = x.width;
         by_rows(self.parallel, width, &mut x.data, |rows, x| kernels::add(x, &y.data[rows.start * width..rows.end * width]));
-        Ok(T::wrap(x))
+        self.done(x)
     }
 
     fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value> {
-        let mut x = T::open(x);
-        let factor = self.prepared.factor(factor);
-        x.data.iter_mut().for_each(|x| *x *= factor);
-        Ok(T::wrap(x))
+        if let Some(same) = self.step(&[&x]) {
+            return Ok(same);
+        }
+        let mut x = self.own(x);
+        stretch(&mut x, self.prepared.factor(factor));
+        self.done(x)
     }
 
     fn columns(&mut self, x: &Value, columns: Range<usize>) -> Result<Value> {
-        let x = T::peek(x);
+        if let Some(same) = self.step(&[x]) {
+            return Ok(same);
+        }
+        let x = self.seen(x);
         let mut out = Rows::<T>::unwritten(x.rows(), columns.len());
         let rows = out.data.chunks_exact_mut(columns.len()).zip(x.data.chunks_exact(x.width));
         rows.for_each(|(out, x)| out.copy_from_slice(&x[columns.clone()]));
-        Ok(T::wrap(out))
+        self.done(out)
     }
 
     fn join(&mut self, x: Value, y: Value) -> Result<Value> {
-        let (x, y) = (T::open(x), T::open(y));
+        if let Some(same) = self.step(&[&x, &y]) {
+            return Ok(same);
+        }
+        let (x, y) = (self.own(x), self.own(y));
         let mut out = Rows::<T>::unwritten(x.rows(), x.width + y.width);
         let rows = out.data.chunks_exact_mut(x.width + y.width).zip(x.data.chunks_exact(x.width)).zip(y.data.chunks_exact(y.width));
         rows.for_each(|((out, a), b)| {
             out[..a.len()].copy_from_slice(a);
             out[a.len()..].copy_from_slice(b);
         });
-        Ok(T::wrap(out))
+        self.done(out)
     }
 
-    fn mean(&mut self, x: Value) -> Result<Value> {
-        let x = T::open(x);
-        let asked = || self.pieces.iter().filter(|p| !p.asked.is_empty());
-        let mut out = Rows::<T>::unwritten(asked().count(), x.width);
-        let mut rest = &x.data[..];
-        for (piece, out) in asked().zip(out.data.chunks_exact_mut(x.width)) {
-            let (own, later) = rest.split_at(piece.asked.len() * x.width);
-            mean(out, own);
-            rest = later;
-        }
-        Ok(T::wrap(out))
+    fn mean(&mut self, x: &Value, from: usize) -> Result<Value> {
+        let x = T::peek(x);
+        Ok(T::wrap(self.pooled(x, x.width, |out, own| mean(out, &own[from * x.width..]))))
+    }
+
+    fn first(&mut self, x: &Value, count: usize) -> Result<Value> {
+        let x = T::peek(x);
+        Ok(T::wrap(self.pooled(x, count * x.width, |out, own| out.copy_from_slice(&own[..out.len()]))))
     }
 
     fn asked(&mut self, x: Value) -> Result<Value> {
         if !self.last {
             return Ok(x);
         }
-        let x = T::open(x);
+        let x = self.own(x);
         let mut data = Vec::new();
         let mut first = 0;
         for piece in self.pieces {
@@ -413,33 +588,39 @@ pub(crate) fn dense<T: Real>(control: &Control, keys: usize) -> Vec<T> {
 /// # Errors
 /// A token outside the vocabulary, a vector of the wrong width or with a number that is not finite, kinds that are too many, too few or unknown.
 pub(crate) fn check_input(input: &Input, architecture: &dyn Architecture) -> Result<()> {
-    let (positions, kinds) = (input.symbols.len(), architecture.description().types);
+    let (positions, description) = (input.symbols.len(), architecture.description());
+    let kinds = description.types;
+    if let Some(expected) = description.patches.as_ref().map(|p| p.leading + p.count()).filter(|n| *n != positions) {
+        return Err(Error::request(format!("the input has {positions} rows; a picture has {expected} in this model")));
+    }
     if !input.types.is_empty() && input.types.len() != positions {
         return Err(Error::request(format!("{} token types for {positions} positions; give one each, or none", input.types.len())));
     }
     if let Some(kind) = input.types.iter().find(|t| **t > 0 && **t as usize >= kinds) {
         return Err(Error::request(format!("token type {kind} is unknown to the model, which tells {kinds} apart (counted from 0)")));
     }
-    check_symbols(&input.symbols, architecture.token_table())
+    check_symbols(&input.symbols, architecture)
 }
 
 /// Checks that every symbol can be looked up, before anything is computed.
 ///
 /// # Errors
 /// A token outside the vocabulary, a vector of the wrong width or with a number that is not finite.
-pub(crate) fn check_symbols(symbols: &[Symbol], table: &Table) -> Result<()> {
+pub(crate) fn check_symbols(symbols: &[Symbol], architecture: &dyn Architecture) -> Result<()> {
+    let (rows, width) = match (architecture.token_table(), &architecture.description().patches) {
+        (_, Some(patches)) => (patches.leading, patches.width()),
+        (Some(table), None) => (table.rows, table.width),
+        (None, None) => unreachable!("a model reads tokens or pictures"),
+    };
     for symbol in symbols {
         match symbol {
-            Symbol::Token(id) if *id as usize >= table.rows => {
-                return Err(Error::request(format!("token id {id} is outside the vocabulary, which has {} tokens", table.rows)));
+            Symbol::Token(id) if *id as usize >= rows => {
+                return Err(Error::request(format!("token id {id} is outside the vocabulary, which has {rows} tokens")));
             }
-            Symbol::Vector(v) if v.len() != table.width || v.iter().any(|x| !x.is_finite()) => {
+            Symbol::Vector(v) if v.len() != width || v.iter().any(|x| !x.is_finite()) => {
                 let problem =
-                    if v.len() == table.width { "contains a number that is not finite".into() } else { format!("has {} numbers", v.len()) };
-                return Err(Error::request(format!(
-                    "an input vector {problem}; the model takes {} finite numbers a position",
-                    table.width
-                )));
+                    if v.len() == width { "contains a number that is not finite".into() } else { format!("has {} numbers", v.len()) };
+                return Err(Error::request(format!("an input vector {problem}; the model takes {width} finite numbers a position")));
             }
             _ => {}
         }

@@ -16,6 +16,7 @@ use pellucid_kernels::Activation;
 use crate::{
     Result,
     model::{Attention, Factor, Linear, Norm, Rotary, Table},
+    patches::Patches,
 };
 
 /// Packed rows `[row, width]` on their way through a block; what they are made of is the pass's own business.
@@ -28,14 +29,17 @@ pub(crate) enum Kind {
     F64(fast::Rows<f64>),
     Graph(Tensor),
     Node(usize),
+    /// What the copies of a tile have in common with their documents: see [`fast::Common`].
+    Same(usize),
 }
 
-/// One input symbol: a token, or a vector that stands in place of an embedded token (before positions are added).
+/// One input symbol: a token, or a vector that stands in place of an embedded token (before positions are added). In a picture a token is a
+/// learned row, and a vector the pixels of a patch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Symbol {
     /// A token id.
     Token(u32),
-    /// A row of `d_model` numbers.
+    /// A row of [`symbol_width`](crate::Model::symbol_width) numbers.
     Vector(Arc<[f32]>),
 }
 
@@ -101,6 +105,12 @@ pub trait Pass {
     /// The rows' symbols looked up in a table.
     fn tokens(&mut self, table: &Table) -> Result<Value>;
 
+    /// The rows' pixels; zeros for learned rows.
+    fn pixels(&mut self, patches: &Patches) -> Result<Value>;
+
+    /// Learned rows in place of what `x` has there: a symbol that is token `i` becomes row `i` of the tables taken one after the other.
+    fn learned(&mut self, x: Value, tables: &[Table]) -> Result<Value>;
+
     /// The rows' positions looked up in a table, `offset` rows further down.
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value>;
 
@@ -129,7 +139,7 @@ pub trait Pass {
     /// `x + y`.
     fn add(&mut self, x: Value, y: Value) -> Result<Value>;
 
-    /// Rows times a stored number.
+    /// Rows times a stored number, or each column times its own.
     fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value>;
 
     /// Some columns of every row.
@@ -138,8 +148,11 @@ pub trait Pass {
     /// Rows side by side: the columns of `x`, then those of `y`.
     fn join(&mut self, x: Value, y: Value) -> Result<Value>;
 
-    /// The mean over the rows of each input, one row each. Only in [`finish`](crate::model::Architecture::finish).
-    fn mean(&mut self, x: Value) -> Result<Value>;
+    /// The mean over the rows of each input from its `from`th on, one row each. Only in [`finish`](crate::model::Architecture::finish).
+    fn mean(&mut self, x: &Value, from: usize) -> Result<Value>;
+
+    /// The first `count` rows of each input side by side, one row each. Only in [`finish`](crate::model::Architecture::finish).
+    fn first(&mut self, x: &Value, count: usize) -> Result<Value>;
 
     /// The rows that anyone looks at after this block: all of them, but in the last block only those asked for. A block applies it to what
     /// its queries and its residual come from, after keys and values are made.

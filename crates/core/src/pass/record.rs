@@ -9,11 +9,15 @@ use pellucid_kernels::{Activation, RotaryLayout};
 
 use std::ops::Range;
 
-use super::{Input, Kind, Pass, Symbol, Value};
+use super::{
+    Input, Kind, Pass, Symbol, Value,
+    fast::{learned_row, pixels},
+};
 use crate::{
     Result, WeightStore,
     control::{Control, Mode},
     model::{Attention, Factor, Layout, Linear, Norm, NormKind, Rotary, Table},
+    patches::Patches,
     walk::trace::{Observer, Site},
 };
 
@@ -136,6 +140,29 @@ impl Pass for RecordingPass<'_> {
         Ok(wrap(self.tensor(values, &[self.input.symbols.len(), table.width])?))
     }
 
+    fn pixels(&mut self, patches: &Patches) -> Result<Value> {
+        let mut values = vec![0.0f32; self.input.len() * patches.width()];
+        self.input.symbols.iter().zip(values.chunks_exact_mut(patches.width())).for_each(|(symbol, row)| pixels(row, symbol));
+        Ok(wrap(self.tensor(values, &[self.input.len(), patches.width()])?))
+    }
+
+    fn learned(&mut self, x: Value, tables: &[Table]) -> Result<Value> {
+        let x = open(x);
+        let width = x.dim(1)?;
+        let mut rows = Vec::with_capacity(self.input.len());
+        for (i, symbol) in self.input.symbols.iter().enumerate() {
+            rows.push(match symbol {
+                Symbol::Vector(_) => x.narrow(0, i, 1)?,
+                Symbol::Token(id) => {
+                    let mut row = vec![0.0; width];
+                    learned_row(*id, tables, self.weights, &mut row)?;
+                    self.tensor(row, &[1, width])?
+                }
+            });
+        }
+        Ok(wrap(Tensor::cat(&rows, 0)?))
+    }
+
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value> {
         let rows = self.input.symbols.len();
         let mut values = vec![0.0; rows * table.width];
@@ -241,8 +268,11 @@ impl Pass for RecordingPass<'_> {
     }
 
     fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value> {
-        let factor = f64::from(self.stored(&factor.name, 1, factor.length)?[factor.index]);
-        Ok(wrap((open(x) * factor)?))
+        let stored = self.stored(&factor.name, 1, factor.length)?;
+        Ok(wrap(match factor.index {
+            Some(index) => (open(x) * f64::from(stored[index]))?,
+            None => open(x).broadcast_mul(&self.tensor(stored, &[factor.length])?)?,
+        }))
     }
 
     fn columns(&mut self, x: &Value, columns: Range<usize>) -> Result<Value> {
@@ -253,8 +283,14 @@ impl Pass for RecordingPass<'_> {
         Ok(wrap(Tensor::cat(&[open(x), open(y)], 1)?))
     }
 
-    fn mean(&mut self, x: Value) -> Result<Value> {
-        Ok(wrap(open(x).mean_keepdim(0)?))
+    fn mean(&mut self, x: &Value, from: usize) -> Result<Value> {
+        let x = peek(x);
+        Ok(wrap(x.narrow(0, from, x.dim(0)? - from)?.mean_keepdim(0)?))
+    }
+
+    fn first(&mut self, x: &Value, count: usize) -> Result<Value> {
+        let x = peek(x);
+        Ok(wrap(x.narrow(0, 0, count)?.reshape((1, count * x.dim(1)?))?))
     }
 
     fn asked(&mut self, x: Value) -> Result<Value> {

@@ -5,15 +5,15 @@ use std::ops::Range;
 use pellucid_kernels::{self as kernels, Activation};
 
 use super::{
-    Op, Tape, Weights,
+    Node, Op, Tape, Weights,
     attention::{Arrival, Look, Site},
-    copy, cut, paste, relevance, turn,
+    copy, cut, gamma, paste, relevance, turn,
 };
 use crate::{
     Result,
     control::Control,
     model::{Norm, NormKind, Rotary},
-    pass::fast::{Element, RotaryTables, Rows, by_rows},
+    pass::fast::{Element, RotaryTables, Rows, by_rows, stretch},
     prepared::PreparedNorm,
     rules::{ActivationRule, GateRule, GradientRules, NormRule, Rules},
 };
@@ -90,6 +90,14 @@ impl<T: Element> Backward<'_, T> {
         Ok(reached)
     }
 
+    /// Whether a linear map makes queries, keys or values, or takes what attention gives.
+    fn of_attention(&self, at: usize, x: usize) -> bool {
+        let nodes = &self.tape.nodes;
+        let makes = |q: &[usize; 3]| q.iter().any(|q| sources(nodes, *q).contains(&at));
+        let attends = |op: &Op| matches!(op, Op::Attention { q, k, v, .. } if makes(&[*q, *k, *v]));
+        sources(nodes, x).into_iter().any(|s| matches!(nodes[s].op, Op::Attention { .. })) || nodes.iter().any(|n| attends(&n.op))
+    }
+
     /// What arrives at a node from all its readers.
     fn joined(&self, s: usize, at: usize, arriving: &mut [Vec<Rows<T>>]) -> Option<Rows<T>> {
         let mut parts = std::mem::take(&mut arriving[at]);
@@ -106,10 +114,24 @@ impl<T: Element> Backward<'_, T> {
         let nodes = &self.tape.nodes;
         let rows = |i: usize| &nodes[i].rows;
         match (&nodes[at].op, rules) {
-            (Op::Input | Op::Tokens | Op::Lookup, _) => Vec::new(),
+            (Op::Input | Op::Tokens | Op::Pixels { .. } | Op::Lookup, _) => Vec::new(),
+            (Op::Learned { x, learned }, _) => {
+                let mut signal = signal;
+                let width = signal.width;
+                learned.iter().for_each(|r| signal.data[r * width..(r + 1) * width].fill(T::ZERO));
+                vec![(*x, signal)]
+            }
             (Op::Attention { .. }, _) => unreachable!("attention takes all signals together"),
+            (Op::Linear { x, map }, Rules::AlphaBeta(_)) if matches!(nodes[*x].op, Op::Pixels { .. }) => {
+                let Op::Pixels { learned } = &nodes[*x].op else { unreachable!("matched above") };
+                vec![(*x, relevance::pixels(rows(*x), learned, &signal, self.weights.matrix(map), self.parallel))]
+            }
             (Op::Linear { x, map }, Rules::AlphaBeta(rules)) => {
                 vec![(*x, relevance::linear(rules, rows(*x), &signal, self.weights.matrix(map), self.parallel))]
+            }
+            (Op::Linear { x, map }, Rules::Gradient(GradientRules { gamma: Some(by), .. })) if !self.of_attention(at, *x) => {
+                let by = if matches!(nodes[*x].op, Op::Pixels { .. }) { by.convolution } else { by.linear };
+                vec![(*x, gamma::linear(by, rows(*x), rows(at), &signal, self.weights.matrix(map), self.parallel))]
             }
             (Op::Linear { x, map }, Rules::Gradient(_)) => {
                 let weight = self.weights.matrix(map).backward();
@@ -133,9 +155,8 @@ impl<T: Element> Backward<'_, T> {
                 vec![(*x, multiply(signal, &slope))]
             }
             (Op::Scale { x, factor }, Rules::Gradient(_)) => {
-                let by = self.weights.rest.factor(factor);
                 let mut signal = signal;
-                signal.data.iter_mut().for_each(|g| *g *= by);
+                stretch(&mut signal, self.weights.rest.factor(factor));
                 vec![(*x, signal)]
             }
             (Op::Gate { gate, up, function }, Rules::Gradient(rules)) => {
@@ -160,26 +181,52 @@ impl<T: Element> Backward<'_, T> {
                 let left = rows(*x).width;
                 vec![(*x, cut(&signal, 0..left)), (*y, cut(&signal, left..signal.width))]
             }
-            (Op::Mean { x }, Rules::AlphaBeta(_)) => vec![(*x, relevance::mean(rows(*x), rows(at), &signal))],
-            (Op::Mean { x }, Rules::Gradient(_)) => {
-                let count = T::from_f64(rows(*x).rows() as f64);
+            (Op::First { x, count }, rules) => {
+                let width = rows(*x).width;
+                let mut parts = Rows::unwritten(*count, width);
+                parts.data.copy_from_slice(&signal.data);
+                let which: Vec<usize> = (0..*count).collect();
+                let back = match rules {
+                    Rules::AlphaBeta(_) => relevance::select(rows(*x), &which, &parts),
+                    Rules::Gradient(_) => scatter(rows(*x).rows(), &which, &parts),
+                };
+                vec![(*x, back)]
+            }
+            (Op::Mean { x, from }, Rules::AlphaBeta(_)) => vec![(*x, relevance::mean(rows(*x), *from, rows(at), &signal))],
+            (Op::Mean { x, from }, Rules::Gradient(_)) => {
+                let count = T::from_f64((rows(*x).rows() - from) as f64);
                 let mut out = Rows::unwritten(rows(*x).rows(), signal.width);
-                for row in out.data.chunks_exact_mut(signal.width) {
+                out.data[..from * signal.width].fill(T::ZERO);
+                for row in out.data.chunks_exact_mut(signal.width).skip(*from) {
                     row.iter_mut().zip(&signal.data).for_each(|(o, g)| *o = *g / count);
                 }
                 vec![(*x, out)]
             }
             (Op::Select { x, rows: which }, Rules::AlphaBeta(_)) => vec![(*x, relevance::select(rows(*x), which, &signal))],
             (Op::Select { x, rows: which }, Rules::Gradient(_)) => {
-                let mut out = Rows::unwritten(rows(*x).rows(), signal.width);
-                out.data.fill(T::ZERO);
-                for (r, g) in which.iter().zip(signal.data.chunks_exact(signal.width)) {
-                    kernels::add(&mut out.data[r * signal.width..(r + 1) * signal.width], g);
-                }
-                vec![(*x, out)]
+                vec![(*x, scatter(rows(*x).rows(), which, &signal))]
             }
         }
     }
+}
+
+/// The linear maps and attentions that a node is made of, each the last of its kind.
+fn sources<T: Element>(nodes: &[Node<T>], at: usize) -> Vec<usize> {
+    match &nodes[at].op {
+        Op::Linear { .. } | Op::Attention { .. } => vec![at],
+        op => op.operands().into_iter().flat_map(|x| sources(nodes, x)).collect(),
+    }
+}
+
+/// Rows added to the ones they were taken from, of `count`; zeros elsewhere.
+fn scatter<T: Element>(count: usize, which: &[usize], signal: &Rows<T>) -> Rows<T> {
+    let width = signal.width;
+    let mut out = Rows::unwritten(count, width);
+    out.data.fill(T::ZERO);
+    for (r, g) in which.iter().zip(signal.data.chunks_exact(width)) {
+        kernels::add(&mut out.data[r * width..(r + 1) * width], g);
+    }
+    out
 }
 
 fn multiply<T: Element>(mut x: Rows<T>, by: &Rows<T>) -> Rows<T> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod backward;
+pub(crate) mod gamma;
 mod matrix;
 pub mod parts;
 pub(crate) mod relevance;
@@ -24,8 +25,9 @@ use crate::{
     model::{Attention, Factor, Linear, Norm, Rotary, Table},
     pass::{
         Input, Kind, Pass, Symbol, Value,
-        fast::{Element, RotaryTables, Rows, by_rows, dense, mean},
+        fast::{Element, RotaryTables, Rows, by_rows, dense, learn, mean, pixels, stretch},
     },
+    patches::Patches,
 };
 
 /// One operation; operands are the numbers of earlier nodes.
@@ -35,6 +37,18 @@ pub enum Op {
     Input,
     /// Token (or given) embeddings.
     Tokens,
+    /// The pixels of patches.
+    Pixels {
+        /// Rows that are learned and have none.
+        learned: Vec<usize>,
+    },
+    /// `x` but for some rows, which are learned.
+    Learned {
+        /// Operand.
+        x: usize,
+        /// Which.
+        learned: Vec<usize>,
+    },
     /// Looked up by position or kind.
     Lookup,
     /// `x·Wᵀ + b`.
@@ -92,7 +106,7 @@ pub enum Op {
         /// Operand.
         y: usize,
     },
-    /// `x` times a stored number.
+    /// `x` times a stored number, or each column times its own.
     Scale {
         /// Operand.
         x: usize,
@@ -113,10 +127,19 @@ pub enum Op {
         /// Right columns.
         y: usize,
     },
-    /// The mean over all rows, one row.
+    /// The mean over rows, one row.
     Mean {
         /// Operand.
         x: usize,
+        /// The first of them.
+        from: usize,
+    },
+    /// The first rows side by side, one row.
+    First {
+        /// Operand.
+        x: usize,
+        /// How many.
+        count: usize,
     },
     /// Some rows.
     Select {
@@ -128,17 +151,24 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it is what the symbols of an input stand for: token embeddings, or pixels.
+    pub fn is_symbols(&self) -> bool {
+        matches!(self, Op::Tokens | Op::Pixels { .. })
+    }
+
     /// The nodes it reads.
     pub fn operands(&self) -> Vec<usize> {
         match self {
-            Op::Input | Op::Tokens | Op::Lookup => Vec::new(),
+            Op::Input | Op::Tokens | Op::Pixels { .. } | Op::Lookup => Vec::new(),
             Op::Linear { x, .. }
+            | Op::Learned { x, .. }
             | Op::Norm { x, .. }
             | Op::Rotary { x, .. }
             | Op::Activation { x, .. }
             | Op::Scale { x, .. }
             | Op::Columns { x, .. }
-            | Op::Mean { x }
+            | Op::Mean { x, .. }
+            | Op::First { x, .. }
             | Op::Select { x, .. } => vec![*x],
             Op::Gate { gate: x, up: y, .. } | Op::Add { x, y } | Op::Join { x, y } => vec![*x, *y],
             Op::Attention { q, k, v, .. } => vec![*q, *k, *v],
@@ -188,7 +218,8 @@ impl<T: Element> Tape<T> {
         for (at, node) in self.nodes.iter().enumerate() {
             match &node.op {
                 // The operands of a linear map, a sum or a rotation do not matter to their derivatives.
-                Op::Input | Op::Tokens | Op::Lookup | Op::Linear { .. } | Op::Rotary { .. } | Op::Add { .. } | Op::Scale { .. } => {}
+                Op::Input | Op::Tokens | Op::Pixels { .. } | Op::Lookup => {}
+                Op::Linear { .. } | Op::Learned { .. } | Op::Rotary { .. } | Op::Add { .. } | Op::Scale { .. } => {}
                 Op::Activation { x, .. } => (needed[at], needed[*x]) = (true, true),
                 op => op.operands().into_iter().for_each(|o| needed[o] = true),
             }
@@ -242,6 +273,12 @@ impl<T: Element> TapePass<'_, T> {
         Value(Kind::Node(self.nodes.len() - 1))
     }
 
+    /// Rows whose symbol is a token.
+    fn learned_rows(&self) -> Vec<usize> {
+        let symbols = self.input.symbols.iter().enumerate();
+        symbols.filter(|(_, s)| matches!(s, Symbol::Token(_))).map(|(i, _)| i).collect()
+    }
+
     fn lookup(&self, table: &Table, row: impl Fn(usize) -> usize) -> Result<Rows<T>> {
         let mut out = Rows::<T>::unwritten(self.input.len(), table.width);
         let mut values = vec![0.0; table.width];
@@ -261,9 +298,7 @@ fn node(value: &Value) -> usize {
 }
 
 pub(crate) fn copy<T: Element>(x: &Rows<T>) -> Rows<T> {
-    let mut out = Rows::unwritten(x.rows(), x.width);
-    out.data.copy_from_slice(&x.data);
-    out
+    x.clone()
 }
 
 /// Turns rows by their positions, row `r` standing at `r`.
@@ -292,6 +327,24 @@ impl<T: Element> Pass for TapePass<'_, T> {
             out.iter_mut().zip(&values).for_each(|(o, v)| *o = T::from_f32(*v));
         }
         Ok(self.push(Op::Tokens, out))
+    }
+
+    fn pixels(&mut self, patches: &Patches) -> Result<Value> {
+        let mut out = Rows::<T>::unwritten(self.input.len(), patches.width());
+        match self.embedded {
+            Some(given) => out.data.iter_mut().zip(given).for_each(|(o, x)| *o = T::from_f64(*x)),
+            None => self.input.symbols.iter().zip(out.data.chunks_exact_mut(patches.width())).for_each(|(s, out)| pixels(out, s)),
+        }
+        let op = Op::Pixels { learned: self.learned_rows() };
+        Ok(self.push(op, out))
+    }
+
+    fn learned(&mut self, x: Value, tables: &[Table]) -> Result<Value> {
+        let x = node(&x);
+        let mut out = copy(&self.nodes[x].rows);
+        learn(&mut out, self.input.symbols.iter(), tables, self.store)?;
+        let op = Op::Learned { x, learned: self.learned_rows() };
+        Ok(self.push(op, out))
     }
 
     fn positions(&mut self, table: &Table, offset: usize) -> Result<Value> {
@@ -376,8 +429,7 @@ impl<T: Element> Pass for TapePass<'_, T> {
     fn scale(&mut self, x: Value, factor: &Factor) -> Result<Value> {
         let x = node(&x);
         let mut out = copy(&self.nodes[x].rows);
-        let by = self.weights.rest.factor(factor);
-        out.data.iter_mut().for_each(|x| *x *= by);
+        stretch(&mut out, self.weights.rest.factor(factor));
         Ok(self.push(Op::Scale { x, factor: factor.clone() }, out))
     }
 
@@ -396,12 +448,20 @@ impl<T: Element> Pass for TapePass<'_, T> {
         Ok(self.push(Op::Join { x, y }, out))
     }
 
-    fn mean(&mut self, x: Value) -> Result<Value> {
-        let x = node(&x);
-        let from = &self.nodes[x].rows;
-        let mut out = Rows::unwritten(1, from.width);
-        mean(&mut out.data, &from.data);
-        Ok(self.push(Op::Mean { x }, out))
+    fn mean(&mut self, x: &Value, from: usize) -> Result<Value> {
+        let x = node(x);
+        let rows = &self.nodes[x].rows;
+        let mut out = Rows::unwritten(1, rows.width);
+        mean(&mut out.data, &rows.data[from * rows.width..]);
+        Ok(self.push(Op::Mean { x, from }, out))
+    }
+
+    fn first(&mut self, x: &Value, count: usize) -> Result<Value> {
+        let x = node(x);
+        let rows = &self.nodes[x].rows;
+        let mut out = Rows::unwritten(1, count * rows.width);
+        out.data.copy_from_slice(&rows.data[..count * rows.width]);
+        Ok(self.push(Op::First { x, count }, out))
     }
 
     fn asked(&mut self, x: Value) -> Result<Value> {

@@ -4,8 +4,8 @@
 //! P_ij = L( Σ_h A^h_ij · f^h_j + [i = j]·x_i )        f^h_j = W_O[:, h]·v^h_j, no bias
 //! ```
 //!
-//! L is the linear part of the norms that follow (mean away, times scale; not the division by the deviation, which is one number a row). It is
-//! folded into `W_O` and x beforehand, so it costs nothing a pair.
+//! `W_O` holds the layer scale, in models that have one. L is the linear part of the norms that follow (mean away, times scale; not the division by
+//! the deviation, which is one number a row). It is folded into `W_O` and x beforehand, so it costs nothing a pair.
 //! Memory: `f`, heads · keys · `d_model` numbers, if that many may be held, otherwise made again for every block of query rows (which about
 //! doubles the work); and a block of query rows of one key at a time for each thread. Nothing of n×n×d, and nothing n×n.
 
@@ -48,9 +48,8 @@ impl<'s, T: Element> Parts<'s, T> {
     /// bytes that may be taken for `f`.
     pub fn new(stage: &'s Stage<'s, T>, anatomy: &Anatomy, through: &[Norm], residual: bool, hold: u64) -> Self {
         let shape = anatomy.shape.clone();
-        let (map, d) = (stage.matrix(&anatomy.projection), shape.d_head);
-        let (width, inputs) = (map.outputs(), map.inputs());
-        let mut weight: Vec<f64> = map.dense().iter().map(|w| f64::from(*w)).collect();
+        let (width, inputs, d) = (anatomy.projection.outputs(), anatomy.projection.inputs, shape.d_head);
+        let mut weight = stage.projection(anatomy).0;
         for norm in through {
             let scale = stage.norm(norm).0;
             if norm.kind == NormKind::Layer {

@@ -71,6 +71,43 @@ pub(crate) fn linear<T: Element>(rules: AlphaBeta, x: &Rows<T>, relevance: &Rows
     out
 }
 
+/// The projection of patches, by the z^B rule (Montavon et al. 2017): pixels are bounded by the lowest and the highest of the picture.
+///
+/// ```text
+/// Z = x·Wᵀ − lo·Σ W⁺ − hi·Σ W⁻ + 1e-9       S = R / Z       R_x = x ⊙ S·W − lo·S·W⁺ − hi·S·W⁻
+/// ```
+pub(super) fn pixels<T: Element>(x: &Rows<T>, learned: &[usize], relevance: &Rows<T>, matrix: &Matrix<T>, parallel: bool) -> Rows<T> {
+    let product = if parallel { kernels::product_parallel } else { kernels::product };
+    let seen = || (0..x.rows()).filter(|r| !learned.contains(r)).flat_map(|r| &x.data[r * x.width..(r + 1) * x.width]);
+    let bound = |mut best: T, better: fn(T, T) -> bool| {
+        seen().for_each(|x| best = if better(*x, best) { *x } else { best });
+        best
+    };
+    let first = seen().next().copied().unwrap_or(T::ZERO);
+    let (low, high) = (bound(first, |a, b| a < b), bound(first, |a, b| a > b));
+    let (outputs, inputs) = (matrix.outputs(), matrix.inputs());
+    let mut share = Rows::unwritten(x.rows(), outputs);
+    product(&mut share.data, outputs, &x.data, inputs, x.rows(), matrix.forward(), None, false);
+    let bounds: Vec<T> = matrix
+        .dense()
+        .chunks_exact(inputs)
+        .map(|w| w.iter().map(|w| T::from_f32(*w) * if *w > 0.0 { low } else { high }).sum::<T>() - T::from_f64(1e-9))
+        .collect();
+    for (z, r) in share.data.chunks_exact_mut(outputs).zip(relevance.data.chunks_exact(outputs)) {
+        z.iter_mut().zip(r).zip(&bounds).for_each(|((z, r), bound)| *z = *r / (*z - *bound));
+    }
+    let back = |part| {
+        let mut out = Rows::unwritten(x.rows(), inputs);
+        product(&mut out.data, inputs, &share.data, outputs, x.rows(), matrix.packed(part, true), None, false);
+        out
+    };
+    let (mut out, positive, negative) = (back(Part::All), back(Part::Positive), back(Part::Negative));
+    let bounded = positive.data.iter().zip(&negative.data);
+    out.data.iter_mut().zip(&x.data).zip(bounded).for_each(|((o, x), (p, n))| *o = *x * *o - low * *p - high * *n);
+    learned.iter().for_each(|r| out.data[r * inputs..(r + 1) * inputs].fill(T::ZERO));
+    out
+}
+
 /// An addition: shares by what each operand brings.
 pub(super) fn add<T: Element>(rules: AlphaBeta, x: &Rows<T>, y: &Rows<T>, relevance: &Rows<T>) -> [Rows<T>; 2] {
     let share = |of: &Rows<T>| {
@@ -111,11 +148,12 @@ pub(super) fn select<T: Element>(x: &Rows<T>, rows: &[usize], relevance: &Rows<T
     out
 }
 
-/// The mean over rows.
-pub(super) fn mean<T: Element>(x: &Rows<T>, mean: &Rows<T>, relevance: &Rows<T>) -> Rows<T> {
+/// The mean over the rows from `from` on.
+pub(super) fn mean<T: Element>(x: &Rows<T>, from: usize, mean: &Rows<T>, relevance: &Rows<T>) -> Rows<T> {
     let mut out = copy(x);
-    let count = T::from_f64(x.rows() as f64);
-    for row in out.data.chunks_exact_mut(mean.width) {
+    let count = T::from_f64((x.rows() - from) as f64);
+    out.data[..from * mean.width].fill(T::ZERO);
+    for row in out.data.chunks_exact_mut(mean.width).skip(from) {
         let pairs = row.iter_mut().zip(&mean.data).zip(&relevance.data);
         pairs.for_each(|((o, m), r)| *o *= quotient(*r, *m) / count);
     }

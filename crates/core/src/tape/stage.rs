@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Result,
     control::Control,
-    model::{Attention, Linear, Norm, NormKind},
+    model::{Attention, Factor, Linear, Norm, NormKind},
     pass::fast::{Element, Rows},
 };
 
@@ -28,7 +28,7 @@ pub struct Stage<'a, T: Element> {
 }
 
 /// What the nodes of a block are to one another:
-/// `middle = x + project(attention)`, then the rest of the block.
+/// `middle = x + scale ⊙ project(attention)`, then the rest of the block.
 #[derive(Clone, Debug)]
 pub struct Anatomy {
     /// The residual stream that enters (a node).
@@ -39,10 +39,12 @@ pub struct Anatomy {
     pub shape: Attention,
     /// Its values, `[row, kv_heads·d_head]` (a node).
     pub values: usize,
-    /// Its output projection (a node).
+    /// Its output projection, scaled if it is (a node): what is added to the stream.
     pub projected: usize,
-    /// The map of the projection.
+    /// The map of the projection, without the scale: see [`Stage::projection`].
     pub projection: Linear,
+    /// What the projection is multiplied with, in models with layer scales.
+    pub scale: Option<Factor>,
     /// The sum of both (a node); none where attention and feed-forward network are added together (GPT-J).
     pub middle: Option<usize>,
     /// The norm that alone reads the sum (a node), in blocks with the norm behind (BERT).
@@ -112,9 +114,14 @@ impl<T: Element> Stage<'_, T> {
             [reader] => Some(reader),
             _ => None,
         };
-        let projected = only(attention).ok_or_else(strange)?;
+        let mut projected = only(attention).ok_or_else(strange)?;
         let Op::Linear { map: projection, .. } = &self.node(projected).op else { return Err(strange()) };
-        let sum = only(projected).ok_or_else(strange)?;
+        let mut sum = only(projected).ok_or_else(strange)?;
+        let mut scale = None;
+        if let Op::Scale { factor, .. } = &self.node(sum).op {
+            scale = Some(factor.clone());
+            (projected, sum) = (sum, only(sum).ok_or_else(strange)?);
+        }
         let Op::Add { x, y } = self.node(sum).op else { return Err(strange()) };
         let beside = if x == projected { y } else { x };
         let is_norm = |at: usize| matches!(self.node(at).op, Op::Norm { .. });
@@ -131,6 +138,7 @@ impl<T: Element> Stage<'_, T> {
             values,
             projected,
             projection: projection.clone(),
+            scale,
             middle,
             norm_after_attention,
             norm_after_block,
@@ -145,7 +153,20 @@ impl<T: Element> Stage<'_, T> {
         }
     }
 
-    /// `x + project(attention)`, `[row, d_model]`.
+    /// How attention is projected on its way into the stream: weight `[d_model, heads·d_head]` and bias, both times the layer scale.
+    pub fn projection(&self, anatomy: &Anatomy) -> (Vec<f64>, Option<Vec<f64>>) {
+        let matrix = self.matrix(&anatomy.projection);
+        let mut weight: Vec<f64> = matrix.dense().iter().map(|w| f64::from(*w)).collect();
+        let mut bias: Option<Vec<f64>> = matrix.bias().map(|b| b.iter().map(|b| b.to_f64()).collect());
+        if let Some(factor) = &anatomy.scale {
+            let factors = self.weights.rest.factor(factor).iter().cycle().map(|f| f.to_f64());
+            weight.chunks_exact_mut(matrix.inputs()).zip(factors.clone()).for_each(|(row, f)| row.iter_mut().for_each(|w| *w *= f));
+            bias.iter_mut().flatten().zip(factors).for_each(|(b, f)| *b *= f);
+        }
+        (weight, bias)
+    }
+
+    /// `x + scale ⊙ project(attention)`, `[row, d_model]`.
     pub fn middle(&self, anatomy: &Anatomy) -> Vec<T> {
         let x = self.node(anatomy.x).data().iter().zip(self.node(anatomy.projected).data());
         x.map(|(x, y)| *x + *y).collect()
@@ -171,14 +192,13 @@ impl<T: Element> Stage<'_, T> {
     /// The values of one head, each through the output projection: `f_j = W_O[:, head]·v_j`, `[row, d_model]`. No bias of the projection.
     pub fn projected_values(&self, anatomy: &Anatomy, head: usize) -> Vec<T> {
         let Attention { heads, kv_heads, d_head: d, .. } = anatomy.shape;
-        let (values, matrix) = (&self.node(anatomy.values).rows, self.matrix(&anatomy.projection));
+        let (values, map, weight) = (&self.node(anatomy.values).rows, &anatomy.projection, self.projection(anatomy).0);
         let own = head * d..(head + 1) * d;
-        let rows: Vec<Vec<T>> =
-            matrix.dense().chunks_exact(matrix.inputs()).map(|w| w[own.clone()].iter().map(|w| T::from_f32(*w)).collect()).collect();
+        let rows: Vec<Vec<T>> = weight.chunks_exact(map.inputs).map(|w| w[own.clone()].iter().map(|w| T::from_f64(*w)).collect()).collect();
         let packed = kernels::Packed::from_rows(d, rows.iter().map(|r| &r[..]));
         let kv = head / (heads / kv_heads);
-        let mut out = vec![T::ZERO; values.rows() * matrix.outputs()];
-        kernels::product_parallel(&mut out, matrix.outputs(), &values.data[kv * d..], values.width, values.rows(), &packed, None, false);
+        let mut out = vec![T::ZERO; values.rows() * map.outputs()];
+        kernels::product_parallel(&mut out, map.outputs(), &values.data[kv * d..], values.width, values.rows(), &packed, None, false);
         out
     }
 
@@ -240,8 +260,7 @@ impl<T: Element> Stage<'_, T> {
             }
             Op::Scale { x, factor } => {
                 out = operand(*x);
-                let by = self.weights.rest.factor(factor);
-                out.data.iter_mut().for_each(|x| *x *= by);
+                super::stretch(&mut out, self.weights.rest.factor(factor));
             }
             Op::Columns { x, columns } => out = cut(&operand(*x), columns.clone()),
             Op::Join { x, y } => {
@@ -249,7 +268,16 @@ impl<T: Element> Stage<'_, T> {
                 paste(&mut out, &a, 0);
                 paste(&mut out, &b, a.width);
             }
-            Op::Input | Op::Tokens | Op::Lookup | Op::Rotary { .. } | Op::Attention { .. } | Op::Mean { .. } | Op::Select { .. } => {
+            Op::Input
+            | Op::Tokens
+            | Op::Pixels { .. }
+            | Op::Learned { .. }
+            | Op::Lookup
+            | Op::Rotary { .. }
+            | Op::Attention { .. }
+            | Op::Mean { .. }
+            | Op::First { .. }
+            | Op::Select { .. } => {
                 return Err(Error::Unsupported("what follows does not go row by row, and cannot be run again for single rows".into()));
             }
         }

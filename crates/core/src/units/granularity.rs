@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// What gets one score.
 ///
-/// Written as text: `token`, `word`, `sentence`, `line`, `paragraph`, `auto`, `regex:PATTERN`, `delimiter:STR`. In STR, `\n`, `\r`, `\t`
+/// Written as text: `token` (or `patch`), `word`, `sentence`, `line`, `paragraph`, `auto`, `ROWSxCOLUMNS`, `regex:PATTERN`, `delimiter:STR`. In STR, `\n`, `\r`, `\t`
 /// and `\\` stand for line break, carriage return, tab and backslash; several delimiters are a JSON list, `delimiter:["###","\n\n"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -31,6 +31,8 @@ pub enum Granularity {
     Regex(String),
     /// What lies between delimiters, exactly as given; where several match, the longest. Delimiters belong to no unit.
     Delimiter(Vec<String>),
+    /// Tiles of a picture: so many rows and columns.
+    Tiles(usize, usize),
     /// Of token, word, sentence and paragraph the one with nearest to 30 units, the coarser of two equally near.
     #[default]
     Auto,
@@ -46,6 +48,7 @@ impl Granularity {
             Granularity::Line => "line",
             Granularity::Paragraph => "paragraph",
             Granularity::Auto => "auto",
+            Granularity::Tiles(..) => "tiles",
             Granularity::Regex(_) | Granularity::Delimiter(_) => "custom",
         }
     }
@@ -65,17 +68,21 @@ impl FromStr for Granularity {
             return Ok(Granularity::Delimiter(delimiters));
         }
         Ok(match text {
-            "token" => Granularity::Token,
+            "token" | "patch" => Granularity::Token,
             "word" => Granularity::Word,
             "sentence" => Granularity::Sentence,
             "line" => Granularity::Line,
             "paragraph" => Granularity::Paragraph,
             "auto" => Granularity::Auto,
-            _ => {
-                return Err(Error::request(format!(
-                    "unknown granularity \"{text}\"; use token, word, sentence, line, paragraph, auto, regex:PATTERN or delimiter:STR"
-                )));
-            }
+            _ => match tiles(text) {
+                Some((rows, columns)) => Granularity::Tiles(rows, columns),
+                None => {
+                    return Err(Error::request(format!(
+                        "unknown granularity \"{text}\"; use token, word, sentence, line, paragraph, auto, regex:PATTERN or delimiter:STR; of a \
+                         picture patch, or tiles such as 6x6"
+                    )));
+                }
+            },
         })
     }
 }
@@ -84,6 +91,7 @@ impl fmt::Display for Granularity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Granularity::Regex(pattern) => write!(f, "regex:{pattern}"),
+            Granularity::Tiles(rows, columns) => write!(f, "{rows}x{columns}"),
             Granularity::Delimiter(all) => match all.as_slice() {
                 [one] if !one.starts_with("[\"") => write!(f, "delimiter:{}", escape(one)),
                 _ => write!(f, "delimiter:{}", serde_json::Value::from(all.clone())),
@@ -105,6 +113,14 @@ impl From<Granularity> for String {
     fn from(granularity: Granularity) -> String {
         granularity.to_string()
     }
+}
+
+/// `ROWSxCOLUMNS`, each 1 to 1024.
+fn tiles(text: &str) -> Option<(usize, usize)> {
+    const MOST: usize = 1024;
+    let (rows, columns) = text.split_once('x')?;
+    let side = |n: &str| n.parse().ok().filter(|n| (1..=MOST).contains(n));
+    Some((side(rows)?, side(columns)?))
 }
 
 /// The pattern, ready to run; backtracking is bounded by the library.

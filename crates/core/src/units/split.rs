@@ -23,6 +23,9 @@ pub(super) fn spans(part: &str, granularity: &Granularity) -> Result<Vec<Range<u
         Granularity::Line => lines(part),
         Granularity::Paragraph => paragraphs(part),
         Granularity::Regex(pattern) => matches(part, pattern)?,
+        Granularity::Tiles(rows, columns) => {
+            return Err(Error::request(format!("{rows}x{columns} tiles are units of a picture; a text has words, sentences and the like")));
+        }
         Granularity::Delimiter(delimiters) => between_delimiters(part, delimiters)?,
         Granularity::Token | Granularity::Auto => std::iter::once(0..part.len()).collect(),
     };

@@ -103,7 +103,7 @@ impl<'e, T: Element> Grower<'e, T> {
         let architecture = model.architecture();
         assert_eq!(symbols.len(), self.sequences.len(), "one list of symbols a sequence");
         for (new, sequence) in symbols.iter().zip(&self.sequences) {
-            check_symbols(new, architecture.token_table())?;
+            check_symbols(new, architecture)?;
             let length = sequence.symbols.len() + new.len();
             if new.is_empty() || length > description.context {
                 return Err(Error::request(format!(
@@ -179,6 +179,7 @@ impl<'e, T: Element> Grower<'e, T> {
 
 fn pieces<'p, T>(sequences: &'p [Sequence<T>], starts: &[usize], asked: &'p [[usize; 1]], layer: usize) -> Vec<Piece<'p, T>> {
     let piece = |((s, start), asked): ((&'p Sequence<T>, &usize), &'p [usize; 1])| Piece {
+        document: None,
         symbols: &s.symbols[*start..],
         types: &[],
         start: *start,
@@ -197,5 +198,16 @@ fn pass<'p, T: Element>(
     rotary: &'p RotaryTables<T>,
     last: bool,
 ) -> FastPass<'p, T> {
-    FastPass { pieces, weights: engine.model.weights(), prepared, rotary, parallel: true, last, keep: None }
+    FastPass {
+        pieces,
+        weights: engine.model.weights(),
+        prepared,
+        rotary,
+        parallel: true,
+        last,
+        memo: None,
+        common: &[],
+        steps: 0,
+        keep: None,
+    }
 }

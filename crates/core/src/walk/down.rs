@@ -80,10 +80,19 @@ pub struct Wanted {
     pub looks: Vec<Look>,
     /// The lowest layer whose pattern is looked at; the walk goes no further down unless signals are wanted there.
     pub lowest: usize,
-    /// Whether signals are wanted at the token embeddings (rows of the embedding table).
+    /// Whether signals are wanted at the token embeddings (rows of the embedding table), or at the pixels of patches.
     pub embeddings: bool,
+    /// Whether signals are wanted at what the projection of patches gives, before learned rows and positions; only of models of pictures.
+    pub projection: bool,
     /// Whether signals are wanted at the input of these blocks.
     pub hidden: Vec<usize>,
+}
+
+impl Wanted {
+    /// Whether signals are wanted inside the embedding.
+    fn embedded(&self) -> bool {
+        self.embeddings || self.projection
+    }
 }
 
 /// A value and the signals that reach it, `[row, d_model]` each.
@@ -102,8 +111,10 @@ pub struct Landed {
     pub scores: Vec<Vec<TokenScore>>,
     /// Every term that was only scored.
     pub scored: Vec<TokenScore>,
-    /// At the token embeddings, if wanted.
+    /// At the token embeddings (or pixels), if wanted.
     pub embeddings: Option<Reached>,
+    /// At the projection of patches, if wanted.
+    pub projection: Option<Reached>,
     /// At the inputs of the blocks wanted, in the order of [`Wanted::hidden`].
     pub hidden: Vec<Reached>,
 }
@@ -144,6 +155,22 @@ impl Engine<'_> {
         match self.compute {
             Compute::F32 => Down::<f32>::new(self, &descent, &Wanted::default())?.embedding_output(),
             Compute::F64 => Down::<f64>::new(self, &descent, &Wanted::default())?.embedding_output(),
+        }
+    }
+
+    /// What each symbol is before its position is added, `[row, width]`: its row of the token table (or the vector that stands in its place), or,
+    /// where pictures go in, its projected patch or learned row.
+    ///
+    /// # Errors
+    /// An input that the model cannot read.
+    pub fn symbol_embeddings(&self, input: &Input) -> Result<Vec<f64>> {
+        if self.model.description().patches.is_none() {
+            return Ok(self.model.symbol_values(&input.symbols)?.into_iter().map(f64::from).collect());
+        }
+        let descent = [Descent { input: input.clone(), ..Descent::default() }];
+        match self.compute {
+            Compute::F32 => Down::<f32>::new(self, &descent, &Wanted::default())?.patch_embeddings(),
+            Compute::F64 => Down::<f64>::new(self, &descent, &Wanted::default())?.patch_embeddings(),
         }
     }
 
@@ -204,9 +231,13 @@ impl<'a, T: Element> Down<'a, T> {
         }
         for descent in descents {
             check(engine, descent)?;
-            if wanted.embeddings && descent.hidden.is_some() {
+            if wanted.embedded() && descent.hidden.is_some() {
                 return Err(Error::request("an input that begins after the embedding has no token embeddings to send signals to"));
             }
+            descent.signals.iter().filter_map(|s| s.rules.gamma()).try_for_each(|g| g.check())?;
+        }
+        if wanted.projection && d.patches.is_none() {
+            return Err(Error::Unsupported(format!("this {} model reads texts and has no projection of patches", d.architecture)));
         }
         if descents.iter().any(|d| !d.signals.is_empty() || !d.scored.is_empty()) {
             model.unembedding()?;
@@ -228,7 +259,7 @@ impl<'a, T: Element> Down<'a, T> {
 
     /// The layer below which nothing is wanted.
     fn lowest(&self) -> usize {
-        if self.wanted.embeddings {
+        if self.wanted.embedded() {
             return 0;
         }
         let looked = (!self.wanted.looks.is_empty()).then_some(self.wanted.lowest);
@@ -237,7 +268,7 @@ impl<'a, T: Element> Down<'a, T> {
 
     /// Whether anything is wanted below the scores.
     fn goes_down(&self) -> bool {
-        self.wanted.embeddings || self.lowest() < self.engine.model.description().layers
+        self.wanted.embedded() || self.lowest() < self.engine.model.description().layers
     }
 
     fn cost(&self) -> Estimate {
@@ -259,13 +290,15 @@ impl<'a, T: Element> Down<'a, T> {
         let block = (0..d.layers).map(|l| architecture.block_parameters(l).iter().map(linears).sum::<u64>()).max().unwrap_or(0);
         let kept = ((rows * (d.layers + 1) + sent) * (d.d_model + d.beside)) as u64;
         let side_by_side = if self.side_by_side() { rayon::current_num_threads() as u64 } else { 1 };
+        // Rules that look at signs need the positive and the negative part of each weight, packed both ways.
+        let packs = if (0..self.descents.len()).all(|i| self.thins(i)) { 3 } else { 6 };
         let patterns = block_numbers(d.heads, longest as usize, most as usize, self.wanted.looks.len()) as u64;
         Estimate {
             copies: self.descents.len(),
             rows: (rows + if self.goes_down() { rows + sent } else { 0 }) as u64,
             sweeps: 1 + usize::from(self.goes_down()),
             gflop: self.descents.iter().map(one).sum::<f64>() / 1e9,
-            peak_bytes: size * (kept + longest * width * (1 + most) * side_by_side + 3 * block)
+            peak_bytes: size * (kept + longest * width * (1 + most) * side_by_side + packs * block)
                 + 4 * block
                 + size * patterns
                 + self.tapes as u64 * self.tape_bytes(),
@@ -278,9 +311,9 @@ impl<'a, T: Element> Down<'a, T> {
         (2 * (d.heads + d.kv_heads) * d.d_head + 3 * d.d_ff + 8 * d.d_model + d.beside) as u64
     }
 
-    /// Whether an input's tapes need no more than gradient rules look at.
+    /// Whether an input's tapes need no more than gradient rules without γ look at.
     fn thins(&self, i: usize) -> bool {
-        self.descents[i].signals.iter().all(|s| matches!(s.rules, Rules::Gradient(_)))
+        self.descents[i].signals.iter().all(|s| matches!(s.rules, Rules::Gradient(rules) if rules.gamma.is_none()))
     }
 
     /// Bytes of one layer's kept tapes, about.
@@ -331,7 +364,7 @@ impl<'a, T: Element> Down<'a, T> {
                 states.iter_mut().enumerate().try_for_each(|(i, state)| self.descend(i, layer, state, &weights, see))?;
             }
         }
-        if self.wanted.embeddings {
+        if self.wanted.embedded() {
             self.each_state(&mut states, |i, state| self.land(i, state, &outside))?;
         }
         Ok(states.into_iter().map(|s| s.landed).collect())
@@ -378,6 +411,14 @@ impl<'a, T: Element> Down<'a, T> {
     fn embedding_output(&self) -> Result<Vec<f64>> {
         let outside = Weights::new(&self.engine.model.outside(), self.engine.model.weights())?;
         Ok(reached(&output(self.embedding_tape(0, &outside)?), &[]).value)
+    }
+
+    fn patch_embeddings(&self) -> Result<Vec<f64>> {
+        let outside = Weights::new(&self.engine.model.outside(), self.engine.model.weights())?;
+        let tape = self.embedding_tape(0, &outside)?;
+        let projected = tape.nodes.iter().find(|n| matches!(n.op, Op::Learned { .. }));
+        let none = || Error::Unsupported("this model does not set learned rows beside projected patches".into());
+        Ok(reached(&projected.ok_or_else(none)?.rows, &[]).value)
     }
 
     fn embedding_tape(&self, i: usize, outside: &Weights<T>) -> Result<Tape<T>> {
@@ -477,11 +518,20 @@ impl<'a, T: Element> Down<'a, T> {
     fn land(&self, i: usize, state: &mut State<T>, outside: &Weights<T>) -> Result<()> {
         let tape = self.embedding_tape(i, outside)?;
         let rules: Vec<Rules> = self.descents[i].signals.iter().map(|s| s.rules).collect();
-        let seeds = std::mem::take(&mut state.signals);
         let backward = self.backward(i, &tape, outside, &rules);
-        let signals = backward.run(seeds, |op| matches!(op, Op::Tokens), &[], &mut |_, _, _| Ok(()))?;
-        let tokens = tape.nodes.iter().find(|n| matches!(n.op, Op::Tokens)).expect("an architecture embeds tokens");
-        state.landed.embeddings = Some(reached(&tokens.rows, &signals));
+        let at = |wanted: &dyn Fn(&Op) -> bool| -> Result<Option<Reached>> {
+            let seeds = state.signals.iter().map(|s| s.as_ref().map(crate::tape::copy)).collect();
+            let signals = backward.run(seeds, wanted, &[], &mut |_, _, _| Ok(()))?;
+            let node = tape.nodes.iter().find(|n| wanted(&n.op)).expect("an architecture embeds tokens or projects patches");
+            Ok(Some(reached(&node.rows, &signals)))
+        };
+        if self.wanted.projection {
+            state.landed.projection = at(&|op| matches!(op, Op::Linear { x, .. } if matches!(tape.nodes[*x].op, Op::Pixels { .. })))?;
+        }
+        if self.wanted.embeddings {
+            state.landed.embeddings = at(&Op::is_symbols)?;
+        }
+        state.signals.clear();
         Ok(())
     }
 }

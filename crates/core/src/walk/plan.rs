@@ -67,6 +67,16 @@ impl Flops {
             + self.per_key * (keys * (description.layers - 1) as f64 + asked * length as f64)
             + asked * self.vocabulary
     }
+
+    /// What of this a copy has in common with its document, which it begins to differ from in the attention of block `begin`.
+    pub fn common(&self, description: &Description, rows: Range<usize>, length: usize, begin: usize) -> f64 {
+        let n = rows.len() as f64;
+        let keys = if description.causal { rows.map(|r| (r + 1) as f64).sum() } else { n * length as f64 };
+        let whole = (n * self.blocks + self.per_key * keys * (description.layers - 1) as f64) / (description.layers - 1).max(1) as f64;
+        let queries = if begin + 1 == description.layers { 0 } else { description.heads };
+        let projected = 2.0 * (description.d_model * (queries + 2 * description.kv_heads) * description.d_head) as f64;
+        whole * begin as f64 + n * projected
+    }
 }
 
 /// Rows of one thread's tile; intermediates of a block are a few numbers of the feed-forward width per row.
@@ -94,7 +104,7 @@ impl Needs {
         let chunk = architecture.unembedding().map_or(0, |l| VOCABULARY_CHUNK.min(l.outputs()) * l.inputs) as u64;
         let threads = rayon::current_num_threads() as u64;
         let intermediates = (longest.max(TILE_ROWS) * (2 * d.d_ff + 6 * d.d_model)) as u64;
-        let memory: u64 = clean.iter().map(|n| (n * (2 * d.kv_heads * d.d_head + d.d_model + d.beside)) as u64).sum();
+        let memory: u64 = clean.iter().map(|n| (n * ((d.heads + 4 * d.kv_heads) * d.d_head + 3 * d.d_model + d.beside)) as u64).sum();
         Self { fixed: size * (block.max(chunk) + threads * intermediates + memory), per_row: size * (d.d_model + d.beside) as u64 }
     }
 }

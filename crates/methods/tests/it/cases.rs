@@ -17,7 +17,7 @@ static MODELS: LazyLock<BTreeMap<&'static str, Loaded>> = LazyLock::new(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(case);
         (case, open(&Located { id: case.into(), path, file: None }).unwrap())
     };
-    all().map(load).collect()
+    all().chain(["vit"]).map(load).collect()
 });
 
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
@@ -38,6 +38,9 @@ fn feature(part: Part, position: usize) -> FeaturePositions {
 
 /// Six tokens with a feature each; two target tokens against two others in a decoder, one class against another in an encoder.
 pub(crate) fn contrasted(case: &str, score: Score) -> Question {
+    if case == "vit" {
+        return pictured(score);
+    }
     let prompt = Input::tokens(&[5, 42, 79, 5, 116, 25]);
     let mut features: Vec<FeaturePositions> = (0..6).map(|p| feature(Part::Prompt, p)).collect();
     if DECODERS.contains(&case) {
@@ -48,6 +51,16 @@ pub(crate) fn contrasted(case: &str, score: Score) -> Question {
     let target = Target { place: Place::Whole, tokens: vec![1], contrast: Some(vec![2]), score, temperature: 1.0 };
     let types = if case == "bert" { [0, 0, 0, 0, 1, 1].into() } else { Default::default() };
     Question { prompt: Input { types, ..prompt }, features, target, ..Question::default() }
+}
+
+/// A picture of waves: class 2 against class 0, and a feature for every row.
+fn pictured(score: Score) -> Question {
+    let patches = MODELS["vit"].model.description().patches.as_ref().unwrap();
+    let pixel = |i: usize| (i as f32 * 0.37).sin() + (i as f32 * 0.011).cos() * 0.5;
+    let prompt = patches.input(&(0..patches.count() * patches.width()).map(pixel).collect::<Vec<_>>()).unwrap();
+    let features = (0..prompt.len()).map(|p| feature(Part::Prompt, p)).collect();
+    let target = Target { place: Place::Whole, tokens: vec![2], contrast: Some(vec![0]), score, temperature: 1.0 };
+    Question { prompt, features, target, ..Question::default() }
 }
 
 /// The same without the contrast.

@@ -11,7 +11,7 @@ use crate::{
 #[test]
 fn cp_lrp_relevance_adds_up_to_the_logit_in_models_without_biases() {
     for at in [At::WordEmbedding, At::Hidden(0), At::Hidden(1)] {
-        let got = CpLrp { at }.attribute(&engine("llama"), &question("llama", Score::Logit)).unwrap();
+        let got = CpLrp { at, ..CpLrp::default() }.attribute(&engine("llama"), &question("llama", Score::Logit)).unwrap();
         assert_eq!(got.promises.len(), 2, "one for each target token");
         for (t, promise) in got.promises.iter().enumerate() {
             assert_eq!((promise.name.as_str(), promise.target_token, promise.expected), ("conservation", t, got.clean[t].logit));

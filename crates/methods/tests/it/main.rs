@@ -3,12 +3,15 @@
 mod atman_gradient;
 mod cases;
 mod changed_gradients;
+mod gamma;
 mod gradient_parameters;
 mod gradients;
 mod mixing;
 mod parameters;
 mod passes;
 mod paths;
+mod pictures;
+mod pixels;
 mod plain;
 mod promises;
 mod relevance;

@@ -47,10 +47,10 @@ impl WeightStore for Counting {
 
 pub(crate) fn counting(case: &str) -> (Model, Reads) {
     let json = serde_json::from_slice(&std::fs::read(folder(case).join("config.json")).unwrap()).unwrap();
-    let config = Config::new(json).unwrap();
+    let inner = weights::open(&folder(case).join("model.safetensors")).unwrap();
+    let config = Config::new(json).unwrap().beside(inner.as_ref());
     let architecture = (find(config.model_type().unwrap()).unwrap().build)(&config).unwrap();
     let reads = Reads::default();
-    let inner = weights::open(&folder(case).join("model.safetensors")).unwrap();
     (Model::new(architecture, Box::new(Counting { inner, reads: reads.clone() }), |_| false).unwrap(), reads)
 }
 

@@ -1,4 +1,4 @@
-//! A decoder's forward pass in plain f64 loops, with attention suppressed as the paper's code and its later variants write it. Slow and
+//! The forward pass of a decoder, or of ViT, in plain f64 loops, with attention suppressed as the paper's code and its later variants write it. Slow and
 //! obvious; it shares nothing with the engine but the reading of files.
 
 use std::collections::HashMap;
@@ -20,9 +20,10 @@ pub(crate) struct Suppression {
 enum Family {
     Llama,
     GptJ { rotary: usize },
+    Vit,
 }
 
-/// A model of the `llama` or `gptj` case.
+/// A model of the `llama`, `gptj` or `vit` case.
 pub(crate) struct Plain {
     family: Family,
     tensors: HashMap<String, Vec<f64>>,
@@ -56,6 +57,18 @@ impl Plain {
                 d_head: size("head_dim"),
                 epsilon: config["rms_norm_eps"].as_f64().unwrap(),
             }
+        } else if config["model_type"] == "vit" {
+            assert!(config["hidden_act"] == "gelu");
+            Self {
+                family: Family::Vit,
+                tensors,
+                d_model: size("hidden_size"),
+                layers: size("num_hidden_layers"),
+                heads: size("num_attention_heads"),
+                kv_heads: size("num_attention_heads"),
+                d_head: size("hidden_size") / size("num_attention_heads"),
+                epsilon: config["layer_norm_eps"].as_f64().unwrap(),
+            }
         } else {
             assert!(config["model_type"] == "gptj" && config["activation_function"] == "gelu_new");
             Self {
@@ -71,11 +84,21 @@ impl Plain {
         }
     }
 
-    /// A row per symbol.
+    /// A row per symbol; of a patch its projection, without the position.
     pub(crate) fn embed(&self, symbols: &[Symbol]) -> Rows {
+        if let Family::Vit = self.family {
+            let row = |symbol: &Symbol| match symbol {
+                Symbol::Token(_) => self.tensors["vit.embeddings.cls_token"].clone(),
+                Symbol::Vector(pixels) => {
+                    let pixels: Vec<f64> = pixels.iter().map(|x| f64::from(*x)).collect();
+                    self.linear(&vec![pixels], "vit.embeddings.patch_embeddings.projection").remove(0)
+                }
+            };
+            return symbols.iter().map(row).collect();
+        }
         let name = match self.family {
             Family::Llama => "model.embed_tokens.weight",
-            Family::GptJ { .. } => "transformer.wte.weight",
+            _ => "transformer.wte.weight",
         };
         let table = &self.tensors[name];
         let row = |symbol: &Symbol| match symbol {
@@ -85,17 +108,23 @@ impl Plain {
         symbols.iter().map(row).collect()
     }
 
-    /// Logits of every row, `[row][vocabulary]`.
+    /// Logits of every row, `[row][vocabulary]`; the classes are those of row 0.
     pub(crate) fn logits(&self, mut x: Rows, suppression: &Suppression) -> Rows {
+        if let Family::Vit = self.family {
+            let positions = &self.tensors["vit.embeddings.position_embeddings"];
+            x = add(&x, &positions.chunks_exact(self.d_model).map(<[f64]>::to_vec).collect());
+        }
         for layer in 0..self.layers {
             x = match self.family {
                 Family::Llama => self.llama_block(layer, x, suppression),
                 Family::GptJ { rotary } => self.gptj_block(layer, rotary, x, suppression),
+                Family::Vit => self.vit_block(layer, x, suppression),
             };
         }
         let last = match self.family {
             Family::Llama => self.rms_norm(&x, "model.norm"),
             Family::GptJ { .. } => self.layer_norm(&x, "transformer.ln_f"),
+            Family::Vit => return self.linear(&self.layer_norm(&x, "vit.layernorm"), "classifier"),
         };
         self.linear(&last, "lm_head")
     }
@@ -143,6 +172,19 @@ impl Plain {
         add(&add(&x, &attended), &fed)
     }
 
+    fn vit_block(&self, layer: usize, x: Rows, suppression: &Suppression) -> Rows {
+        let p = format!("vit.encoder.layer.{layer}");
+        let h = self.layer_norm(&x, &format!("{p}.layernorm_before"));
+        let [q, k, v] = ["query", "key", "value"].map(|name| self.linear(&h, &format!("{p}.attention.attention.{name}")));
+        let mixed = self.attention(layer, &q, &k, &v, suppression);
+        let x = add(&x, &self.linear(&mixed, &format!("{p}.attention.output.dense")));
+
+        let h = self.layer_norm(&x, &format!("{p}.layernorm_after"));
+        let mut middle = self.linear(&h, &format!("{p}.intermediate.dense"));
+        middle.iter_mut().flatten().for_each(|y| *y = gelu(*y));
+        add(&x, &self.linear(&middle, &format!("{p}.output.dense")))
+    }
+
     /// θ_i = 10000^(−2i/dims); `members` tells where the two numbers of pair i stand in a head.
     fn rotate(&self, rows: &mut Rows, dims: usize, members: impl Fn(usize) -> (usize, usize)) {
         for (position, row) in rows.iter_mut().enumerate() {
@@ -169,11 +211,12 @@ impl Plain {
             for query in 0..n {
                 let score = |key: usize| (0..self.d_head).map(|i| q[query][from + i] * k[key][kv_from + i]).sum();
                 let raw: Vec<f64> = (0..n).map(score).collect(); // unscaled, of future keys too
+                let visible = if let Family::Vit = self.family { n } else { query + 1 };
                 let mut scores = match factors {
                     None => raw.iter().map(|s| s / root).collect(),
-                    Some(factors) => suppressed(suppression.mode, &raw, query, factors, root),
+                    Some(factors) => suppressed(suppression.mode, &raw, visible, factors, root),
                 };
-                scores[query + 1..].fill(-1e9);
+                scores[visible..].fill(-1e9);
                 let pattern = softmax(&scores);
                 for (key, p) in pattern.iter().enumerate() {
                     for i in 0..self.d_head {
@@ -223,7 +266,7 @@ impl Plain {
 }
 
 /// Scores after suppression and scaling, from raw ones; the four modes in the words of the specification.
-fn suppressed(mode: Mode, raw: &[f64], query: usize, factors: &[f64], root: f64) -> Vec<f64> {
+fn suppressed(mode: Mode, raw: &[f64], visible: usize, factors: &[f64], root: f64) -> Vec<f64> {
     let scaled: Vec<f64> = raw.iter().map(|s| s / root).collect();
     let keys = 0..raw.len();
     match mode {
@@ -231,7 +274,7 @@ fn suppressed(mode: Mode, raw: &[f64], query: usize, factors: &[f64], root: f64)
         Mode::LogAdditive => keys.map(|k| scaled[k] + if factors[k] == 0.0 { -10_000.0 } else { factors[k].ln() }).collect(),
         // (S/√d − minimum over visible keys)·f
         Mode::MinShift => {
-            let least = scaled[..=query].iter().copied().fold(f64::INFINITY, f64::min);
+            let least = scaled[..visible].iter().copied().fold(f64::INFINITY, f64::min);
             keys.map(|k| (scaled[k] - least) * factors[k]).collect()
         }
         // ((S − μ)·f)/√d, μ the minimum over all keys, those not yet visible among them
@@ -242,6 +285,17 @@ fn suppressed(mode: Mode, raw: &[f64], query: usize, factors: &[f64], root: f64)
         // S/√d·f
         Mode::Multiply => keys.map(|k| scaled[k] * factors[k]).collect(),
     }
+}
+
+/// `z·Φ(z)`; the error function by its series of positive terms, `2/√π·e^(−x²)·Σ 2ⁿx²ⁿ⁺¹/(2n+1)!!`.
+fn gelu(z: f64) -> f64 {
+    let x = z / 2f64.sqrt();
+    let (mut term, mut sum) = (x, x);
+    for n in 1..300 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    0.5 * z * (1.0 + 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum)
 }
 
 fn softmax(scores: &[f64]) -> Vec<f64> {

@@ -41,7 +41,7 @@ fn a_token_replaced_by_itself_scores_exactly_zero() {
     for pair in both() {
         let mut question = contrasted(pair);
         question.features = [0, 3].map(|p| FeaturePositions { part: Part::Prompt, positions: vec![(p, 1.0)] }).to_vec();
-        let got = Occlusion { replace: Replace::Token(5) }.attribute(&pair.engine(), &question).unwrap();
+        let got = Occlusion { replace: Replace::Token(5), ..Occlusion::default() }.attribute(&pair.engine(), &question).unwrap();
         assert!(all_zero(&got.per_target_token) && all_zero(&got.per_contrast_token), "{}: positions 0 and 3 hold token 5", pair.name);
     }
 }
@@ -51,7 +51,8 @@ fn a_feature_scores_exactly_zero_on_tokens_that_it_does_not_precede() {
     for pair in both() {
         let question = question(pair);
         let atmen = Mode::ALL.map(|mode| Box::new(Atman { mode, ..Atman::default() }) as Box<dyn Method>);
-        let occlusions = [Replace::Zero, Replace::Token(3)].map(|replace| Box::new(Occlusion { replace }) as Box<dyn Method>);
+        let occlusions =
+            [Replace::Zero, Replace::Token(3)].map(|replace| Box::new(Occlusion { replace, ..Occlusion::default() }) as Box<dyn Method>);
         let random = std::iter::once(Box::new(Random::default()) as Box<dyn Method>);
         for method in atmen.into_iter().chain(occlusions).chain(random) {
             let got = method.attribute(&pair.engine(), &question).unwrap().per_target_token;
@@ -85,7 +86,7 @@ fn a_target_token_says_nothing_about_the_contrast() {
 fn the_same_token_elsewhere_is_similar_at_any_threshold() {
     for pair in both() {
         for id in 0..128 {
-            let directions = Directions::of(&pair.loaded.model, &[Symbol::Token(id), Symbol::Token(id)]).unwrap();
+            let directions = Directions::of(&pair.engine(), &[Symbol::Token(id), Symbol::Token(id)].into()).unwrap();
             assert_eq!(directions.cosines(0), [1.0, 1.0], "{} token {id}", pair.name);
         }
     }
@@ -93,7 +94,7 @@ fn the_same_token_elsewhere_is_similar_at_any_threshold() {
 
 #[test]
 fn cosines_are_symmetric_and_stay_within_one() {
-    let directions = Directions::of(&GPTJ.loaded.model, &question(&GPTJ).prompt.symbols).unwrap();
+    let directions = Directions::of(&GPTJ.engine(), &question(&GPTJ).prompt).unwrap();
     let rows: Vec<Vec<f64>> = (0..7).map(|i| directions.cosines(i)).collect();
     for (i, j) in (0..7).flat_map(|i| (0..7).map(move |j| (i, j))) {
         assert!(rows[i][j] == rows[j][i] && rows[i][j].abs() <= 1.0, "{i} {j}: {} {}", rows[i][j], rows[j][i]);
@@ -148,7 +149,8 @@ fn every_method_tells_its_parameters_and_is_made_again_from_them() {
         assert_eq!(method.seed().is_some(), ["random", "smooth-grad"].contains(&entry.id));
     }
     let given = serde_json::json!({
-        "factor": 0.25, "mode": "min-shift", "similarity": {"threshold": 0.5, "coupled": false, "limit": 4}, "layers": [1], "overlap": "complete"
+        "factor": 0.25, "mode": "min-shift", "similarity": {"threshold": 0.5, "coupled": false, "limit": 4, "skip_covered": true}, "layers": [1],
+        "overlap": "complete"
     });
     assert_eq!((pellucid_methods::find("atman").unwrap().make)(given.clone()).unwrap().parameters(), given);
 }

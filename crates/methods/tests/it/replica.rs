@@ -28,7 +28,7 @@ fn differences(plain: &Plain, question: &Question, tokens: &[u32], change: impl 
     symbols.extend(tokens[..tokens.len() - 1].iter().map(|t| Symbol::Token(*t)));
     let scores = |run: Run| -> Vec<f64> {
         let logits = plain.logits(run.rows, &run.suppression);
-        let first = question.prompt.len() - 1 - run.removed; // the row that predicts the first target token
+        let first = question.row(0) - run.removed; // the row that predicts the first target token, or the class
         (0..tokens.len()).map(|t| score(question, &logits[first + t], tokens[t])).collect()
     };
     let clean = scores(Run { rows: plain.embed(&symbols), suppression: Suppression::default(), removed: 0 });
@@ -77,7 +77,7 @@ fn suppress(plain: &Plain, atman: &Atman, symbols: &[Symbol], feature: &FeatureP
     Run { rows, suppression: Suppression { mode: atman.mode, factors: Some(factors), layers: atman.layers.clone() }, removed: 0 }
 }
 
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-8);
     let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     (product / norm(a) / norm(b)).clamp(-1.0, 1.0)
@@ -92,6 +92,7 @@ fn occlude(plain: &Plain, replace: Replace, symbols: &[Symbol], feature: &Featur
             Replace::Zero => rows.push(vec![0.0; plain.d_model]),
             Replace::Token(id) => rows.extend(plain.embed(&[Symbol::Token(id)])),
             Replace::Delete => removed += 1,
+            Replace::Mean | Replace::Blur(_) => unreachable!("see pixels.rs"),
         }
     }
     Run { rows, suppression: Suppression::default(), removed }
@@ -115,13 +116,13 @@ fn compare(what: &str, got: &Outcome, question: &Question, plain: &Plain, change
     assert!(largest > EFFECT, "{what}: nothing was compared, the largest score is {largest:e}");
 }
 
-fn atman(pair: &Pair, atman: Atman, question: &Question) {
+pub(crate) fn atman(pair: &Pair, atman: Atman, question: &Question) {
     let got = atman.attribute(&pair.engine(), question).unwrap();
     compare(&format!("{} {atman:?}", pair.name), &got, question, &pair.plain, |s, f| suppress(&pair.plain, &atman, s, f));
 }
 
 fn occlusion(pair: &Pair, replace: Replace, question: &Question) {
-    let got = Occlusion { replace }.attribute(&pair.engine(), question).unwrap();
+    let got = Occlusion { replace, ..Occlusion::default() }.attribute(&pair.engine(), question).unwrap();
     compare(&format!("{} {replace:?}", pair.name), &got, question, &pair.plain, |s, f| occlude(&pair.plain, replace, s, f));
 }
 
@@ -201,7 +202,7 @@ fn similar_positions_are_suppressed_along_coupled_flat_and_limited() {
         assert!(near(0.05) > near(0.5) && near(0.5) >= 3, "{}: {} {}", pair.name, near(0.05), near(0.5));
         for (coupled, limit) in [(true, None), (false, None), (true, Some(2)), (false, Some(3)), (true, Some(1))] {
             for (threshold, factor) in [(0.5, 0.1), (0.05, 0.0), (0.0, 3.0)] {
-                let similarity = Some(Similarity { threshold, coupled, limit });
+                let similarity = Some(Similarity { coupled, limit, ..Similarity::new(threshold) });
                 atman(pair, Atman { factor, similarity, ..Atman::default() }, &question);
             }
         }

@@ -19,6 +19,7 @@ pub(crate) struct Pair {
 
 pub(crate) static LLAMA: LazyLock<Pair> = LazyLock::new(|| Pair::load("llama"));
 pub(crate) static GPTJ: LazyLock<Pair> = LazyLock::new(|| Pair::load("gptj"));
+pub(crate) static VIT: LazyLock<Pair> = LazyLock::new(|| Pair::load("vit"));
 
 pub(crate) fn both() -> [&'static Pair; 2] {
     [&LLAMA, &GPTJ]

@@ -25,6 +25,8 @@ pub(crate) enum Block {
     Activation,
     Gate,
     Attention,
+    /// A linear map with a bias.
+    Map,
 }
 
 /// What a signal met.
@@ -153,13 +155,14 @@ impl Architecture for Toy {
         match self.block {
             Block::RmsNorm | Block::LayerNorm => vec![(&self.norm()).into()],
             Block::Activation => Vec::new(),
+            Block::Map => vec![(&map("map").with_bias(true)).into()],
             Block::Gate => ["gate", "up"].map(|n| (&map(n)).into()).to_vec(),
             Block::Attention => ["q", "k", "v"].map(|n| (&map(n)).into()).to_vec(),
         }
     }
 
-    fn token_table(&self) -> &Table {
-        &self.table
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.table)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {
@@ -170,6 +173,7 @@ impl Architecture for Toy {
         match self.block {
             Block::RmsNorm | Block::LayerNorm => pass.norm(&x, &self.norm()),
             Block::Activation => pass.activation(x, Activation::Silu),
+            Block::Map => pass.linear(&x, &map("map").with_bias(true)),
             Block::Gate => {
                 let (gate, up) = (pass.linear(&x, &map("gate"))?, pass.linear(&x, &map("up"))?);
                 pass.gate(gate, up, Activation::Silu)

@@ -37,7 +37,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
     prefix: "albert.",
     unused: &["albert.pooler.", "sop_classifier.", "predictions.decoder.", "predictions.bias"],
-    gguf: None,
+    ..Entry::BARE
 };
 
 fn base(config: &Config) -> Result<Encoder> {

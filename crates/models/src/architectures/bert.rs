@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
     prefix: "bert.",
     unused: &["bert.pooler.", "cls.seq_relationship.", "cls.predictions.decoder.", "cls.predictions.bias"],
-    gguf: None,
+    ..Entry::BARE
 };
 
 /// An encoder without a head, all of whose tensors begin with `{prefix}.`; RoBERTa's are named alike.

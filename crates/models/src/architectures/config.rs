@@ -41,6 +41,20 @@ impl Config {
         Self { shapes: weights.names().into_iter().filter_map(shape).collect(), ..self }
     }
 
+    /// The same beside tensors of these shapes.
+    #[must_use]
+    pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
+        Self { shapes: shapes.into_iter().collect(), ..self }
+    }
+
+    /// A part of this config taken as one, beside the same tensors.
+    ///
+    /// # Errors
+    /// Anything but an object.
+    pub fn inside(&self, json: Json) -> Result<Self> {
+        Ok(Self { shapes: self.shapes.clone(), ..Self::new(json)? })
+    }
+
     /// The shape of a tensor, where there is such a one.
     pub fn shape(&self, tensor: &str) -> Option<&[usize]> {
         self.shapes.get(tensor).map(Vec::as_slice)

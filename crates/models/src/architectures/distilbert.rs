@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
     prefix: "distilbert.",
     unused: &["vocab_projector."],
-    gguf: None,
+    ..Entry::BARE
 };
 
 /// Added to every variance; no config tells another.

@@ -98,8 +98,8 @@ impl Architecture for Encoder {
         b.attention.parameters().chain([&b.up, &b.down].map(Parameter::from)).chain(norms).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.embeddings.tokens
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.embeddings.tokens)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {
@@ -135,7 +135,7 @@ impl Architecture for Encoder {
 
     fn finish(&self, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let mut x = match self.description.outputs.pooling() {
-            Some(Pooling::Mean) => pass.mean(x)?,
+            Some(Pooling::Mean) => pass.mean(&x, 0)?,
             _ => x,
         };
         if let Some((dense, act)) = &self.head.dense {

@@ -46,6 +46,7 @@ pub(super) const ENTRY: Entry = Entry {
         ],
         pairs_side_by_side: &[],
     }),
+    ..Entry::BARE
 };
 
 struct Block {
@@ -136,8 +137,8 @@ impl Architecture for Gpt2 {
         b.attention.parameters().chain([&b.c_fc, &b.mlp_proj].map(Parameter::from)).chain(norms).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.wte
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.wte)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {

@@ -16,7 +16,7 @@ use super::{Config, Entry, attention::SelfAttention, rope::rotary};
 
 /// The table's row.
 pub(super) const ENTRY: Entry =
-    Entry { model_type: "gpt_neox", build: |config| Ok(Box::new(GptNeoX::new(config)?)), prefix: "gpt_neox.", unused: &[], gguf: None };
+    Entry { model_type: "gpt_neox", build: |config| Ok(Box::new(GptNeoX::new(config)?)), prefix: "gpt_neox.", unused: &[], ..Entry::BARE };
 
 struct Block {
     input_layernorm: Norm,
@@ -111,8 +111,8 @@ impl Architecture for GptNeoX {
         b.attention.parameters().chain([&b.h_to_4h, &b.dense_4h_to_h].map(Parameter::from)).chain(norms).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.embed_in
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.embed_in)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {

@@ -15,7 +15,7 @@ use super::{Config, Entry, attention::SelfAttention, rope::rotary};
 
 /// The table's row.
 pub(super) const ENTRY: Entry =
-    Entry { model_type: "gptj", build: |config| Ok(Box::new(GptJ::new(config)?)), prefix: "transformer.", unused: &[], gguf: None };
+    Entry { model_type: "gptj", build: |config| Ok(Box::new(GptJ::new(config)?)), prefix: "transformer.", unused: &[], ..Entry::BARE };
 
 struct Block {
     ln_1: Norm,
@@ -93,8 +93,8 @@ impl Architecture for GptJ {
         b.attention.parameters().chain([&b.fc_in, &b.fc_out].map(Parameter::from)).chain([(&b.ln_1).into()]).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.wte
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.wte)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {

@@ -59,7 +59,7 @@ impl Heads {
                 let dense = (linear(self.transform.0, tokens.width), self.transform.1);
                 (Outputs::Masked, Head { dense: Some(dense), norm: Some(norm), last: Some(self.vocabulary(config, tokens)?) })
             }
-            Task::Embedding => (Outputs::Embedding { pooling: Pooling::Mean }, Head::default()),
+            Task::Embedding => (Outputs::Embedding { pooling: Pooling::Mean, width: d }, Head::default()),
         };
         Ok(encoder)
     }

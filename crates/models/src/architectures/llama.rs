@@ -23,6 +23,7 @@ pub(super) const ENTRY: Entry = Entry {
     prefix: "model.",
     unused: &[],
     gguf: Some(GGUF),
+    ..Entry::BARE
 };
 
 /// Names in GGUF files; queries and keys are stored with their rotary pairs side by side.
@@ -144,8 +145,8 @@ impl Architecture for Llama {
         b.attention.parameters().chain([&b.gate, &b.up, &b.down].map(Parameter::from)).chain(norms).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.embed_tokens
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.embed_tokens)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {

@@ -5,7 +5,10 @@
 mod albert;
 mod attention;
 mod bert;
+mod clip;
 mod config;
+mod deit;
+mod dinov2;
 mod distilbert;
 mod encoder;
 mod gguf;
@@ -14,10 +17,13 @@ mod gpt_neox;
 mod gptj;
 mod head;
 mod llama;
+pub(crate) mod names;
 mod nanoguard;
+mod pre_norm;
 mod qwen2;
 mod roberta;
 mod rope;
+mod vit;
 
 use pellucid_core::{Error, Result, model::Architecture};
 
@@ -25,24 +31,46 @@ pub use config::Config;
 pub(crate) use gguf::open_gguf;
 pub use gguf::{GgufNames, Needed};
 
+/// Makes an architecture of a config.
+pub type Build = fn(&Config) -> Result<Box<dyn Architecture>>;
+
 /// One architecture: how to build it from a config, and what its tensors are called elsewhere.
 pub struct Entry {
     /// As `config.json` names it.
     pub model_type: &'static str,
     /// Reads the config.
-    pub build: fn(&Config) -> Result<Box<dyn Architecture>>,
+    pub build: Build,
     /// What some checkpoints leave off their tensors' names.
     pub prefix: &'static str,
     /// Beginnings of the names of tensors that checkpoints carry and that no output here needs: heads of other tasks, second copies.
     pub unused: &'static [&'static str],
     /// How GGUF files name it, if they carry it.
     pub gguf: Option<GgufNames>,
+    /// The tower that reads texts, where pictures and texts are compared.
+    pub text: Option<Build>,
+}
+
+impl Entry {
+    /// What a row does not say otherwise.
+    const BARE: Self = Self {
+        model_type: "",
+        build: |config| Err(Error::Unsupported(format!("`{}` has no architecture", config.model_type()?))),
+        prefix: "",
+        unused: &[],
+        gguf: None,
+        text: None,
+    };
 }
 
 /// Every architecture.
 pub const ARCHITECTURES: &[Entry] = &[
     albert::ENTRY,
     bert::ENTRY,
+    clip::ENTRY,
+    clip::IMAGE,
+    deit::ENTRY,
+    dinov2::ENTRY,
+    dinov2::WITH_REGISTERS,
     distilbert::ENTRY,
     gpt2::ENTRY,
     gpt_neox::ENTRY,
@@ -51,6 +79,7 @@ pub const ARCHITECTURES: &[Entry] = &[
     nanoguard::ENTRY,
     qwen2::ENTRY,
     roberta::ENTRY,
+    vit::ENTRY,
 ];
 
 /// The table's row for a `model_type`.

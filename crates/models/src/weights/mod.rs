@@ -1,17 +1,20 @@
-//! Weight files: safetensors, GGUF and torch checkpoints, each read as a [`WeightStore`].
+//! Weight files: safetensors, GGUF, ONNX and torch checkpoints, each read as a [`WeightStore`].
 //!
 //! [`open`] looks at a file's first bytes, never at its name. Files are memory-mapped and checked in full before anything is handed
 //! out: every offset, length and count is held against the size of the file first, so that a store that exists can be read without
 //! surprises. Nothing is executed, and nothing is skipped with a warning.
 //! Deliberately absent: writing, big-endian files, GGUF files split into parts.
 
+pub mod arranged;
 pub mod gguf;
+pub mod onnx;
 pub mod safetensors;
 pub mod torch;
 
 mod encoding;
 mod mapped;
 mod quant;
+mod resample;
 mod sharded;
 mod table;
 #[cfg(test)]
@@ -21,7 +24,10 @@ use std::path::{Path, PathBuf};
 
 use pellucid_core::{Error, Result, WeightStore};
 
+pub use arranged::{Arranged, Source};
 pub use gguf::{Gguf, Value};
+pub use onnx::Onnx;
+pub use resample::{Cubic, resample};
 pub use sharded::Sharded;
 pub use table::TensorFile;
 
@@ -32,6 +38,8 @@ pub enum Kind {
     Safetensors,
     /// One GGUF file.
     Gguf,
+    /// One ONNX file.
+    Onnx,
     /// A torch checkpoint, such as `pytorch_model.bin`.
     Torch,
     /// A JSON index of shards, such as `model.safetensors.index.json`.
@@ -46,19 +54,22 @@ pub fn open(path: &Path) -> Result<Box<dyn WeightStore>> {
     Ok(match kind(path)? {
         Kind::Safetensors => Box::new(safetensors::open(path)?),
         Kind::Gguf => Box::new(Gguf::open(path)?),
+        Kind::Onnx => Box::new(Onnx::open(path)?),
         Kind::Torch => Box::new(torch::open(path)?),
         Kind::Index => Box::new(Sharded::open(path)?),
     })
 }
 
-/// All files that [`open`] reads for this path: the file itself, and the shards that an index names.
+/// All files that [`open`] reads for this path: the file itself, the shards that an index names, the head beside an ONNX file.
 ///
 /// # Errors
 /// As for [`open`], as far as it gets without opening the shards.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![path.to_owned()];
-    if kind(path)? == Kind::Index {
-        files.extend(sharded::shards(path)?);
+    match kind(path)? {
+        Kind::Index => files.extend(sharded::shards(path)?),
+        Kind::Onnx => files.extend(Some(path.with_file_name(onnx::HEAD)).filter(|head| head.is_file())),
+        Kind::Safetensors | Kind::Gguf | Kind::Torch => {}
     }
     Ok(files)
 }
@@ -80,11 +91,13 @@ fn kind_of(head: &[u8]) -> Result<Kind, &'static str> {
         // A safetensors file begins with a length far below 2³² in eight bytes, so some of them are zero; JSON text has no zero bytes.
         [b'{', ..] if !head.iter().take(8).any(|&byte| byte == 0) => Ok(Kind::Index),
         [_, _, _, _, _, _, _, _, b'{', ..] => Ok(Kind::Safetensors),
+        // An ONNX file is a protobuf message: field 1, the format's version, then one of fields 2 to 8.
+        [0x08, 1..=0x7f, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..] => Ok(Kind::Onnx),
         [] => Err("the file is empty"),
         _ if head.starts_with(b"version https://git-lfs") => {
             Err("this is a git-lfs pointer, not the file that it points to; fetch that with `git lfs pull`")
         }
-        _ => Err("not a weight file: it begins neither as safetensors, GGUF, a torch checkpoint nor a JSON index of shards"),
+        _ => Err("not a weight file: it begins neither as safetensors, GGUF, ONNX, a torch checkpoint nor a JSON index of shards"),
     }
 }
 

@@ -65,7 +65,7 @@ fn open_shard(index: &Path, name: &str) -> Result<TensorFile> {
     match super::kind(&path)? {
         Kind::Safetensors => safetensors::open(&path),
         Kind::Torch => torch::open(&path),
-        Kind::Gguf | Kind::Index => Err(Error::format(path, "a shard must be a safetensors file or a torch checkpoint")),
+        Kind::Gguf | Kind::Onnx | Kind::Index => Err(Error::format(path, "a shard must be a safetensors file or a torch checkpoint")),
     }
 }
 

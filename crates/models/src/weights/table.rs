@@ -65,7 +65,7 @@ impl TensorFile {
         }
         // No encoding keeps more than eight numbers in a byte: of an empty tensor, too, no axis may ask for more memory than the file could.
         let fits = shape.iter().all(|&axis| axis / 8 <= self.bytes.len());
-        let (rows, columns) = matrix(&shape).filter(|_| fits).ok_or_else(|| problem(format!("of shape {shape:?} is too large")))?;
+        let (rows, columns) = countable(&shape).filter(|_| fits).ok_or_else(|| problem(format!("of shape {shape:?} is too large")))?;
         let (block, _) = encoding.block();
         if !columns.is_multiple_of(block) {
             return Err(problem(format!("has rows of {columns} numbers, but {} keeps them in blocks of {block}", encoding.name())));
@@ -97,12 +97,11 @@ impl TensorFile {
 }
 
 /// Rows and columns as [`TensorInfo::matrix`] counts them, or `None` if the shape is too large to be counted.
-fn matrix(shape: &[usize]) -> Option<(usize, usize)> {
+fn countable(shape: &[usize]) -> Option<(usize, usize)> {
     // An axis of 0 must not hide the others' size: their product without it has to be countable, too.
     let size = shape.iter().try_fold(1usize, |size, &axis| size.checked_mul(axis.max(1)));
     size.filter(|&size| isize::try_from(size).is_ok())?;
-    let (columns, others) = shape.split_last().unwrap_or((&1, &[]));
-    Some((others.iter().product(), *columns))
+    Some(pellucid_core::matrix(shape))
 }
 
 /// From the first to one past the last number of a strided tensor, or `None` if that is too far.
@@ -166,18 +165,13 @@ impl Stored {
     /// One number at a time: rare, and slow.
     fn read_strided(&self, bytes: &[u8], strides: &[usize], rows: Range<usize>, out: &mut [f32]) {
         let (_, size) = self.encoding.block();
-        let across = strides.last().copied().unwrap_or(1);
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.columns.max(1))) {
-            let mut rest = row;
-            let mut start = 0;
-            for (axis, stride) in self.shape.iter().zip(strides).rev().skip(1) {
-                start += rest % axis * stride;
+        for (number, y) in (rows.start * self.columns..).zip(out) {
+            let (mut rest, mut at) = (number, 0);
+            for (axis, stride) in self.shape.iter().zip(strides).rev() {
+                at += rest % axis * stride;
                 rest /= axis;
             }
-            for (column, y) in out.iter_mut().enumerate() {
-                let at = (start + column * across) * size;
-                self.encoding.decode(&bytes[at..at + size], std::slice::from_mut(y));
-            }
+            self.encoding.decode(&bytes[at * size..(at + 1) * size], std::slice::from_mut(y));
         }
     }
 }

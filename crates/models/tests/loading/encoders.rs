@@ -194,7 +194,7 @@ fn a_config_that_names_no_head_is_told_by_its_tensors() {
 fn a_base_model_saved_without_its_prefix_gives_the_mean_of_its_rows() {
     for (model_type, class) in [("albert", "Albert"), ("bert", "Bert"), ("distilbert", "DistilBert"), ("roberta", "Roberta")] {
         let whole = made(config(model_type, &format!("{class}Model")));
-        assert_eq!(outputs(&whole), Outputs::Embedding { pooling: Pooling::Mean });
+        assert!(matches!(outputs(&whole), Outputs::Embedding { pooling: Pooling::Mean, .. }));
         let prefix = format!("{model_type}.");
         let mut bare = whole.clone();
         bare.tensors = whole.tensors.iter().map(|(n, t)| (n.strip_prefix(&prefix).unwrap().to_owned(), t.clone())).collect();

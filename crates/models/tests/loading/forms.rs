@@ -104,7 +104,7 @@ fn the_record_tells_what_was_loaded() {
     for case in ALL {
         let folder = Checkpoint::case(case).folder();
         let bytes = fs::metadata(folder.path().join("model.safetensors")).unwrap().len();
-        let Loaded { model, tokenizer, record } = opened(folder.path()).unwrap();
+        let Loaded { model, tokenizer, record, .. } = opened(folder.path()).unwrap();
         assert!(tokenizer.is_none());
         assert_eq!((record.architecture.as_str(), record.id.as_str(), record.device.as_str()), (case, "test", "cpu"));
         assert_eq!(record.files.iter().map(|f| (f.name.as_str(), f.bytes)).collect::<Vec<_>>(), [("model.safetensors", bytes)]);

@@ -17,10 +17,10 @@ pub(super) fn goal(aim: &Aim, contrast: Option<&Aim>, names: &[String], reading:
     let class = |aim: &Aim, flag: &str| match aim {
         Aim::Own(_) => Ok(one(likeliest_at(engine, reading, 0)?, names, "predicted")),
         Aim::Any(_) => Ok(one(0, names, "given")),
-        Aim::Class(name) => Ok(one(find(name, names)?, names, "given")),
+        Aim::Class(name) | Aim::Text(name) => Ok(one(find(name, names)?, names, "given")),
         Aim::Ids(ids) if ids.len() == 1 => Ok(one(find(&ids[0].to_string(), names)?, names, "given")),
         _ => Err(Error::Unsupported(format!(
-            "this model puts a text into one of {} classes; name one with {flag}: {}",
+            "this model puts its input into one of {} classes; name one with {flag}: {}",
             names.len(),
             some(names)
         ))),

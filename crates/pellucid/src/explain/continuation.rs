@@ -44,7 +44,9 @@ fn aimed(what: &str, aim: &Aim, reading: &mut Reading, loaded: &Loaded, engine: 
         Aim::Range(range) => range_of_prompt(range, reading, tokenizer),
         Aim::Class(_) => Err(goes_on(model, "has no classes", "give what comes next with --target")),
         Aim::Masked(_) => Err(goes_on(model, "fills in no mask", "give what comes next with --target")),
-        Aim::SimilarTo(_) => Err(goes_on(model, "gives no vector to compare", "choose a model that does, such as minilm")),
+        Aim::SimilarTo(_) | Aim::Texts(_) | Aim::Picture(_) => {
+            Err(goes_on(model, "gives no vector to compare", "choose a model that does, such as minilm"))
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use pellucid_core::{
 use pellucid_models::Loaded;
 
 use super::{Request, goal::Aimed};
-use crate::prompt::{Characters, Reading};
+use crate::{
+    picture::{Seen, Units},
+    prompt::{Characters, Prompt, Reading},
+};
 
 /// What gets scores.
 #[derive(Debug, Default)]
@@ -24,7 +27,10 @@ impl Cut {
     /// Units that no token covers are left out: the model never saw them. Special tokens are features where an encoder's tokens are, and
     /// where a person asks for them; the mask is one, but for tokens and for units that are longer than it.
     pub(super) fn new(request: &Request, reading: &Reading, loaded: &Loaded) -> Result<Self> {
-        let causal = loaded.model.description().causal;
+        if let Some(seen) = &reading.seen {
+            return of_picture(request, seen);
+        }
+        let causal = reading.model(loaded)?.description().causal;
         let is_special = |p: usize| loaded.tokenizer.as_ref().is_some_and(|t| t.is_special(reading.ids[p]));
         let Some(text) = &reading.text else { return of_ids(reading, &request.units, &is_special) };
         let by_token = request.units == Granularity::Token;
@@ -59,7 +65,7 @@ impl Cut {
 
     fn push(&mut self, text: String, span: Option<Span>, tokens: Vec<(usize, f64)>, special: bool) {
         let positions = tokens.iter().map(|t| t.0).collect();
-        self.features.push(Feature { part: Part::Prompt, text, span, positions, special });
+        self.features.push(Feature { part: Part::Prompt, text, span, positions, special, ..Feature::default() });
         self.positions.push(FeaturePositions { part: Part::Prompt, positions: tokens });
     }
 
@@ -78,10 +84,21 @@ impl Cut {
             let position = prompt + t;
             let own = span.as_ref().map_or(format!("#{id}"), |s| text[s.clone()].trim().to_owned());
             let span: Option<Span> = span.as_ref().map(|s| characters.span(s));
-            self.features.push(Feature { part: Part::Target, text: own, span, positions: vec![position], special: false });
+            self.features.push(Feature { part: Part::Target, text: own, span, positions: vec![position], ..Feature::default() });
             self.positions.push(FeaturePositions { part: Part::Target, positions: vec![(position, 1.0)] });
         }
     }
+}
+
+fn of_picture(request: &Request, seen: &Seen) -> Result<Cut> {
+    if request.special_tokens {
+        return Err(Error::request("a picture has no special tokens; leave out --special-tokens"));
+    }
+    let units = match &request.prompt {
+        Prompt::Image { regions, .. } if !regions.is_empty() => Units { name: "box".into(), ..seen.regions(regions)? },
+        _ => seen.units(&request.units)?,
+    };
+    Ok(Cut { features: units.features, positions: units.positions, units: units.name })
 }
 
 fn of_ids(reading: &Reading, granularity: &Granularity, is_special: &dyn Fn(usize) -> bool) -> Result<Cut> {

@@ -77,7 +77,7 @@ impl Goal {
         loaded: &Loaded,
         engine: &Engine<'_>,
     ) -> Result<Self> {
-        let model = loaded.model.description();
+        let model = reading.model(loaded)?.description();
         if mask_at.is_some() && model.outputs != Outputs::Masked {
             return Err(Error::request(format!("this {} model fills in no mask; leave out the mask's position", model.architecture)));
         }
@@ -85,7 +85,7 @@ impl Goal {
             Outputs::NextToken => continuation::goal(aim, contrast, reading, loaded, engine),
             Outputs::Masked => mask::goal(aim, contrast, mask_at, reading, loaded, engine),
             Outputs::Classes { names, .. } => class::goal(aim, contrast, names, reading, engine),
-            Outputs::Embedding { .. } => similarity::goal(aim, contrast, loaded, engine),
+            Outputs::Embedding { .. } => similarity::goal(aim, contrast, reading, loaded, engine),
         }?;
         if goal.kind != TargetKind::Continuation && goal.contrast.as_ref().is_some_and(|c| c.ids == goal.target.ids) {
             return Err(Error::request("target and contrast are the same: every score would be 0; name another contrast"));

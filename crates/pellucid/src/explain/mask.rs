@@ -28,7 +28,9 @@ pub(super) fn goal(
         Aim::Ids(ids) if ids.len() == 1 => Ok(named(ids[0], "given", tokenizer)),
         Aim::Ids(ids) => Err(Error::request(format!("a mask stands for one token, not for {}; give one id", ids.len()))),
         Aim::Class(_) => Err(reads_whole(model, "has no classes", "say what stands at the mask with --mask-target")),
-        Aim::SimilarTo(_) => Err(reads_whole(model, "gives no vector to compare", "choose a model that does, such as minilm")),
+        Aim::SimilarTo(_) | Aim::Texts(_) | Aim::Picture(_) => {
+            Err(reads_whole(model, "gives no vector to compare", "choose a model that does, such as minilm"))
+        }
         Aim::Generated(_) | Aim::Range(_) => {
             Err(reads_whole(model, "does not go on with it", "say what stands at the mask with --mask-target"))
         }

@@ -50,7 +50,7 @@ pub(super) struct Check {
     pub(super) tolerance: Tolerance,
 }
 
-/// Where the expected numbers are.
+/// Where the expected numbers are, or the expected text.
 #[derive(Debug, Deserialize)]
 pub(super) struct Expect {
     #[serde(default)]
@@ -126,6 +126,10 @@ impl Case {
             Expect { file: Some(file), tensor: Some(tensor), mask, .. } => {
                 let mask = mask.as_ref().map(|m| self.tensor(file, m)).transpose()?;
                 Ok(Expected::Numbers { all: self.tensor(file, tensor)?, mask: mask.map(|m| m.values) })
+            }
+            Expect { file: Some(file), tensor: None, .. } => {
+                let path = self.folder.join(file);
+                fs::read_to_string(&path).map(|text| Expected::Value(text.into())).map_err(|e| Error::io("cannot read", &path, e))
             }
             Expect { value: Some(value), .. } => Ok(Expected::Value(value.clone())),
             _ => Err(self.wrong(check, "expects something this tool cannot read")),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pellucid_core::{
-    Compute, Control, Engine, Error, FeaturePositions, Input, Method, Mode, Part, Question, Result, Score, Symbol, Target,
+    Compute, Control, Engine, Error, FeaturePositions, Input, Method, Mode, Model, Part, Question, Result, Score, Symbol, Target,
     candle::{DType, Tensor},
     control_row,
     rules::Rules,
@@ -28,7 +28,18 @@ pub(super) enum Got {
 /// Runs the checks of one case.
 pub(super) struct Runner<'c> {
     pub(super) case: &'c Case,
-    loaded: Option<Loaded>,
+    /// What is asked.
+    pub(super) model: Option<Model>,
+    /// The tower of texts, where the model is one of pictures and the two are compared.
+    pub(super) texts: Option<Texts>,
+    /// Which text of the case's is read; `None`: the only one.
+    pub(super) text: Option<usize>,
+}
+
+/// A tower of texts, and what cosines with its vectors are multiplied with.
+pub(super) struct Texts {
+    pub(super) model: Model,
+    pub(super) scale: f64,
 }
 
 pub(super) fn unsupported<T>(what: impl std::fmt::Display) -> Result<T> {
@@ -46,14 +57,26 @@ impl<'c> Runner<'c> {
                 other => Some(other?),
             },
         };
-        Ok(Self { case, loaded })
+        let Some(Loaded { model, text, match_scale, .. }) = loaded else { return Ok(Self { case, model: None, texts: None, text: None }) };
+        let texts = text.map(|model| Texts { model, scale: match_scale.unwrap_or(1.0) });
+        Ok(Self { case, model: Some(model), texts, text: None })
     }
 
     pub(super) fn run(&self, check: &Check) -> Result<Got> {
-        let got = match (check.kind.as_str(), check.method.as_deref()) {
-            ("controlled-pattern", _) => self.controlled_pattern(check)?,
+        let got = match (check.kind.as_str(), &self.texts) {
             ("chunks", _) => return self.chunks(check),
-            _ if self.case.model.is_some() && self.loaded.is_none() => {
+            ("render" | "metric", _) => return self.drawn(check),
+            (_, Some(texts)) => self.matched(check, texts)?,
+            (_, None) => self.numbers(check)?,
+        };
+        Ok(Got::Numbers(got))
+    }
+
+    /// What one model makes of a check.
+    pub(super) fn numbers(&self, check: &Check) -> Result<Array> {
+        Ok(match (check.kind.as_str(), check.method.as_deref()) {
+            ("controlled-pattern", _) => self.controlled_pattern(check)?,
+            _ if self.case.model.is_some() && self.model.is_none() => {
                 let kind = &self.case.model.as_ref().expect("just seen")["architecture"];
                 return unsupported(format!("architecture {kind}"));
             }
@@ -74,18 +97,19 @@ impl<'c> Runner<'c> {
             ("attribution", Some(method @ ("attn-lrp" | "cp-lrp"))) => self.changed_gradient(check, method)?,
             ("attribution", Some("blank-out")) => self.blank_out(check)?,
             ("attribution", Some("feature-ablation")) => self.feature_ablation(check)?,
+            ("attribution", Some("occlusion")) => self.sliding_window(check)?,
+            ("attribution", Some("gradcam")) => self.gradcam_of_patches(check)?,
             (_, Some(method @ ("alti" | "vector-norms" | "alti-logit" | "decompx" | "ifr" | "flash-trace"))) => {
                 self.mixing(check, method)?
             }
             (kind, None) => return unsupported(format!("kind {kind}")),
             (kind, Some(method)) => return unsupported(format!("{method} ({kind})")),
-        };
-        Ok(Got::Numbers(got))
+        })
     }
 
     pub(super) fn engine(&self, check: &Check) -> Result<Engine<'_>> {
-        let Some(loaded) = &self.loaded else { return unsupported("a check of this kind without a model") };
-        let mut engine = Engine::new(&loaded.model);
+        let Some(model) = &self.model else { return unsupported("a check of this kind without a model") };
+        let mut engine = Engine::new(model);
         engine.compute = match check.dtype.as_str() {
             "f64" => Compute::F64,
             _ => Compute::F32,
@@ -94,12 +118,22 @@ impl<'c> Runner<'c> {
     }
 
     fn ids(&self, check: &Check, name: &str) -> Result<Vec<u32>> {
-        Ok(self.case.input(check, name)?.map_or(Vec::new(), |a| a.values.iter().map(|v| *v as u32).collect()))
+        let Some(Array { shape, values }) = self.case.input(check, name)? else { return Ok(Vec::new()) };
+        let ids = values.iter().map(|v| *v as u32);
+        Ok(match (self.text, &shape[..]) {
+            (Some(text), [_, length]) => ids.skip(text * length).take(*length).collect(),
+            _ => ids.collect(),
+        })
     }
 
     /// Prefix embeddings, then prompt ids (or input ids).
     pub(super) fn prompt(&self, check: &Check) -> Result<Vec<Symbol>> {
         let mut symbols = Vec::new();
+        let patches = self.engine(check)?.model.description().patches.clone();
+        if let (Some(patches), Some(pixels)) = (patches, self.case.input(check, "pixel_values")?) {
+            let pixels: Vec<f32> = pixels.values.iter().map(|x| *x as f32).collect();
+            return Ok(patches.input(&pixels)?.symbols.to_vec());
+        }
         if let Some(prefix) = self.case.input(check, "prefix_embeds")? {
             let width = prefix.shape.last().copied().unwrap_or(1);
             let rows = prefix.values.chunks(width).map(|r| r.iter().map(|x| *x as f32).collect::<Vec<_>>());
@@ -228,9 +262,9 @@ impl<'c> Runner<'c> {
     }
 
     fn similarity(&self, check: &Check) -> Result<Array> {
-        let symbols = self.whole_input(check)?;
-        let directions = Directions::of(self.engine(check)?.model, &symbols)?;
-        Ok(Array::rows((0..symbols.len()).map(|i| directions.cosines(i)).collect()))
+        let input = Input::from(self.whole_input(check)?);
+        let directions = Directions::of(&self.engine(check)?, &input)?;
+        Ok(Array::rows((0..input.len()).map(|i| directions.cosines(i)).collect()))
     }
 
     fn control_factors(&self, check: &Check) -> Result<Array> {
@@ -271,23 +305,28 @@ impl<'c> Runner<'c> {
     fn feature_ablation(&self, check: &Check) -> Result<Array> {
         let params = &check.params;
         let replace = match (params["replace"]["kind"].as_str(), params["replace"]["what"].as_str()) {
-            (Some("zero"), Some("word-embedding")) => Replace::Zero,
+            (Some("zero"), Some("word-embedding" | "pixels")) => Replace::Zero,
             (Some("token"), Some("word-embedding" | "token-id")) => Replace::Token(whole(&params["replace"]["id"])? as u32),
             _ => return unsupported(format!("feature-ablation by {}", params["replace"])),
         };
         let group = match params["features"].as_str() {
-            Some("token") => 1,
+            Some("token" | "patch") => 1,
             Some("groups-of-3") => 3,
             other => return unsupported(format!("features {other:?}")),
         };
         let mut question = self.question(check)?;
+        if let Some(patches) = self.engine(check)?.model.description().patches.as_ref().filter(|_| params["features"] == "patch") {
+            question.features.drain(..patches.leading);
+            let scores = Occlusion { replace, ..Occlusion::default() }.attribute(&self.engine(check)?, &question)?.per_target_token;
+            return Ok(Array::new(&patches.grid, scores.concat()));
+        }
         let (n, prompt, target_tokens) = (question.features.len(), question.prompt.len(), question.target.tokens.len());
         let feature = |first: usize| {
             let part = if first < prompt { Part::Prompt } else { Part::Target };
             FeaturePositions { part, positions: (first..n.min(first + group)).map(|p| (p, 1.0)).collect() }
         };
         question.features = (0..n).step_by(group).map(feature).collect();
-        let outcome = Occlusion { replace }.attribute(&self.engine(check)?, &question)?;
+        let outcome = Occlusion { replace, ..Occlusion::default() }.attribute(&self.engine(check)?, &question)?;
         let absolute = params["absolute"].as_bool().unwrap_or(false);
         let each = |s: &f64| if absolute { s.abs() } else { *s };
         let mut scores: Vec<Vec<f64>> = (0..n).map(|p| outcome.per_target_token[p / group].iter().map(each).collect()).collect();
@@ -307,7 +346,8 @@ fn atman(check: &Check) -> Result<Atman> {
                 return unsupported(format!("similarity {s}"));
             }
             let limit = s["limit"].as_u64().map(|l| l as usize);
-            Some(Similarity { threshold: s["threshold"].as_f64().unwrap_or(0.0), coupled: s["coupled"].as_bool().unwrap_or(true), limit })
+            let coupled = s["coupled"].as_bool().unwrap_or(true);
+            Some(Similarity { coupled, limit, ..Similarity::new(s["threshold"].as_f64().unwrap_or(0.0)) })
         }
     };
     if p.get("streams").is_some_and(|s| !s.is_null()) {

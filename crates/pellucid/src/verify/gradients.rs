@@ -1,18 +1,20 @@
 //! Checks of methods that take gradients, or changed ones, at embeddings and hidden states; and of replaced tokens on models with classes.
 
 use pellucid_core::{
-    FeaturePositions, Input, Method, Part, Place, Question, Result, Score, Symbol, Target,
+    Engine, FeaturePositions, Input, Method, Part, Patches, Place, Question, Result, Score, Symbol, Target,
+    rules::Gamma,
     walk::up::{Ask, Copy, Document, Readout},
 };
 use pellucid_methods::{
-    At, AttnLrp, Baseline, CpLrp, Embedded, InputXGradient, IntegratedGradients, NormalizeScores, Quadrature, Reduce, Saliency, Wrt,
+    At, AttnLrp, Baseline, CpLrp, Embedded, Gradcam, InputXGradient, IntegratedGradients, NormalizeScores, Occlusion, Quadrature, Reduce,
+    Replace, Saliency, Wrt,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::{
     case::{Array, Check},
-    checks::{Runner, unsupported, whole},
+    checks::{Runner, list, unsupported, whole},
 };
 
 /// A named value of a check's parameters, as our own parameters read it.
@@ -42,6 +44,11 @@ fn reduce(params: &Json) -> Result<Option<Reduce>> {
         Some("mean-abs") => Ok(Some(Reduce::MeanAbs)),
         Some(other) => unsupported(format!("reduce {other}")),
     }
+}
+
+/// How the model cuts pictures, where a check works on pixels.
+fn pictured<'m>(engine: &Engine<'m>, check: &Check) -> Option<&'m Patches> {
+    engine.model.description().patches.as_ref().filter(|_| check.params["wrt"] == "pixels")
 }
 
 impl Runner<'_> {
@@ -98,8 +105,14 @@ impl Runner<'_> {
             "input-x-gradient" => product.entries(&engine, &question)?,
             _ => integrated()?.entries(&engine, &question)?,
         };
+        if let Some(patches) = pictured(&engine, check) {
+            entries.iter_mut().for_each(|e| *e = patches.picture(e));
+        }
         if absolute {
             entries.iter_mut().flatten().for_each(|x| *x = x.abs());
+        }
+        if let (Some(patches), [pixels]) = (pictured(&engine, check), &entries[..]) {
+            return Ok(Array::new(&[&[patches.channels], &patches.pixels()[..]].concat(), pixels.clone()));
         }
         let (tokens, positions) = (entries.len(), question.features.len());
         let width = entries[0].len() / positions;
@@ -115,16 +128,49 @@ impl Runner<'_> {
         let at = match check.params["wrt"].as_str() {
             Some("word-embedding") => At::WordEmbedding,
             Some("hidden") => At::Hidden(whole(&check.params["layer"])?),
+            Some("pixels") => At::Pixels,
             other => return unsupported(format!("wrt {other:?}")),
         };
-        if check.params["reduce"] != "sum" || check.params.get("gamma").is_some_and(|g| !g.is_null()) {
-            return unsupported(format!("{method} with {}", check.params));
+        let gamma: Option<Gamma> = named(&check.params, "gamma")?;
+        let (engine, question) = (self.engine(check)?, self.question(check)?);
+        let (attn, cp) = (AttnLrp { at, gamma }, CpLrp { at, gamma });
+        let method: &dyn Method = if method == "attn-lrp" { &attn } else { &cp };
+        match (check.params["reduce"].as_str(), pictured(&engine, check)) {
+            (Some("sum"), _) => self.attributed(&question, method, check),
+            (Some("none"), Some(patches)) => {
+                let entries = if method.id() == "attn-lrp" { attn.entries(&engine, &question)? } else { cp.entries(&engine, &question)? };
+                Ok(Array::new(&[&[patches.channels], &patches.pixels()[..]].concat(), patches.picture(&entries[0])))
+            }
+            _ => unsupported(format!("{} with {}", method.id(), check.params)),
         }
-        let question = self.question(check)?;
-        match method {
-            "attn-lrp" => self.attributed(&question, &AttnLrp { at }, check),
-            _ => self.attributed(&question, &CpLrp { at }, check),
+    }
+
+    /// A window slid over a picture: `[channel, height, width]`.
+    pub(super) fn sliding_window(&self, check: &Check) -> Result<Array> {
+        let params = &check.params;
+        if params["replace"]["kind"] != "zero" {
+            return unsupported(format!("occlusion by {}", params["replace"]));
         }
+        let sizes = |name: &str| -> Result<[usize; 3]> {
+            list(&params[name])?.try_into().or_else(|_| unsupported(format!("{name} {}", params[name])))
+        };
+        let occlusion = Occlusion { replace: Replace::Zero, window: Some(sizes("window")?), stride: Some(sizes("stride")?) };
+        let (engine, question) = (self.engine(check)?, self.question(check)?);
+        let Some(patches) = &engine.model.description().patches else { return unsupported("a window over a text") };
+        let scores = occlusion.windows(&engine, &question)?.concat();
+        Ok(Array::new(&[&[patches.channels], &patches.pixels()[..]].concat(), scores))
+    }
+
+    /// `[row, column]` of patches.
+    pub(super) fn gradcam_of_patches(&self, check: &Check) -> Result<Array> {
+        if check.params["layer"] != "patch-projection" {
+            return unsupported(format!("gradcam at {}", check.params["layer"]));
+        }
+        let (engine, mut question) = (self.engine(check)?, self.question(check)?);
+        let Some(patches) = &engine.model.description().patches else { return unsupported("gradcam of a text") };
+        question.features.drain(..patches.leading);
+        let scores = Gradcam { relu: check.params["relu"] == true }.attribute(&engine, &question)?.per_target_token;
+        Ok(Array::new(&patches.grid, scores.concat()))
     }
 
     /// Scores of all positions, `[position, target token]`.

@@ -6,7 +6,9 @@ mod case;
 mod checks;
 mod down;
 mod gradients;
+mod matched;
 mod mixing;
+mod pictures;
 mod relevance;
 
 use std::path::Path;

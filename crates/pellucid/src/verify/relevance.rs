@@ -2,13 +2,16 @@
 //!
 //! Where the published code writes over the score of the first token, the check says so in words; [`first_token`] reads them.
 
+use std::ops::Range;
+
 use pellucid_core::{
-    Result,
+    Method, Patches, Place, Question, Result, Target,
+    model::Description,
     rules::Rules,
     walk::down::{Descent, Signal, Wanted},
 };
 use pellucid_methods::{
-    AlphaBetaRules, Attention, AttentionGradcam, AttentionRollout, Chefer, Lrp, Normalize, NormalizeScores, Source, Variant,
+    AlphaBetaRules, Attention, AttentionGradcam, AttentionRollout, Chefer, HeadWeight, Lrp, Normalize, NormalizeScores, Source, Variant,
     carried::{Carried, Carry, FirstToken, Layer, all_rows, asked_row},
 };
 use serde_json::{Value as Json, json};
@@ -41,7 +44,7 @@ impl Runner<'_> {
                 let normalize_scores = if p["normalize_scores"] == "sum" { NormalizeScores::Sum } else { NormalizeScores::None };
                 self.carried(check, &Chefer { start_layer, source, normalize_scores, identity: true }.carry(model)?)
             }
-            "attention-gradcam" if p["weight"] == "mean-over-all-entries" => self.gradcam(check),
+            "attention-gradcam" => self.gradcam(check),
             "lrp" if p["alpha"] == 1.0 => self.lrp(check, start_layer),
             _ => unsupported(format!("{method} with {p}")),
         }
@@ -61,10 +64,10 @@ impl Runner<'_> {
 
     fn carried(&self, check: &Check, carry: &Carry) -> Result<Array> {
         let engine = self.engine(check)?;
-        let descent = self.descent(check, &carry.rules)?;
+        let (model, descent) = (engine.model.description(), self.descent(check, &carry.rules)?);
         let n = descent.input.len();
         let matrix = check.kind != "attribution";
-        let rows = if matrix { all_rows(n) } else { asked_row(engine.model.description(), Self::row(check)?, &descent.input) };
+        let rows = if matrix { all_rows(n) } else { asked_row(model, Self::row(check)?, &descent.input) };
         let walk = |carry: &Carry| -> Result<Vec<f64>> {
             let mut carried = [Carried::new(0, 0, n, rows.clone())];
             carry.walk(&engine, std::slice::from_ref(&descent), &mut carried)?;
@@ -80,19 +83,33 @@ impl Runner<'_> {
             return Ok(Array::new(&[n, n], got));
         }
         first_token(check).apply(&mut got);
+        let shown = shown(check, model, &rows)?;
+        let mut got = got[shown].to_vec();
         if check.params["normalize_scores"] == "sum" {
             let sum: f64 = got.iter().sum();
             got.iter_mut().for_each(|x| *x /= sum);
         }
-        Ok(Array::new(&[n], got))
+        Ok(Array::new(&[got.len()], got))
     }
 
     fn gradcam(&self, check: &Check) -> Result<Array> {
         let normalize = if check.params["normalize"] == "min-max" { Normalize::MinMax } else { Normalize::None };
-        let method = AttentionGradcam { layer: layer(&check.params["layer"])?, normalize, first_token: first_token(check) };
-        let descent = self.descent(check, &[Rules::GRADIENT])?;
-        let (_, rows) = method.rows(&self.engine(check)?, &[descent], &[(0, 0, Self::row(check)?)])?;
-        Ok(Array::rows(rows))
+        let weight = match check.params["weight"].as_str() {
+            Some("mean-over-all-entries") => HeadWeight::MeanOverAllEntries,
+            Some("mean-over-class-row-patches") => HeadWeight::MeanOverClassRowPatches,
+            other => return unsupported(format!("attention-gradcam with weight {other:?}")),
+        };
+        let layer = layer(&check.params["layer"])?;
+        let method = AttentionGradcam { layer, weight: Some(weight), normalize, first_token: first_token(check) };
+        let (engine, descent) = (self.engine(check)?, self.descent(check, &[Rules::GRADIENT])?);
+        let (model, row) = (engine.model.description(), Self::row(check)?);
+        let shown = shown(check, model, &asked_row(model, row, &descent.input))?;
+        let (_, rows) = method.rows(&engine, &[descent], &[(0, 0, row)])?;
+        let row = rows[0][shown].to_vec();
+        Ok(match &model.patches {
+            Some(patches) if row.len() == patches.count() => Array::new(&patches.grid, row),
+            _ => Array::new(&[row.len()], row),
+        })
     }
 
     fn lrp(&self, check: &Check, start_layer: Layer) -> Result<Array> {
@@ -113,12 +130,22 @@ impl Runner<'_> {
             other => return unsupported(format!("lrp in variant {other:?}")),
         };
         // The published code for BERT normalises rows, that for images does not.
-        let normalize = self.engine(check)?.model.description().architecture == "bert";
+        let normalize = !check.reference_quirk.as_deref().unwrap_or_default().contains("not normalised");
         let lrp = Lrp { rules, variant, start_layer, normalize, gradient: p["gradient"] == true, ..Lrp::default() };
         match lrp.carry(self.engine(check)?.model.description())? {
             Some(carry) => self.carried(check, &carry),
+            None if self.engine(check)?.model.description().patches.is_some() => self.at_pixels(check, &lrp),
             None => self.at_first_block(check, rules.into()),
         }
+    }
+
+    /// What reaches the pixels, summed over channels.
+    fn at_pixels(&self, check: &Check, lrp: &Lrp) -> Result<Array> {
+        let (engine, term) = (self.engine(check)?, Self::terms(check)?[0]);
+        let [height, width] = engine.model.description().patches.as_ref().map_or([0, 0], Patches::pixels);
+        let target = Target { place: Place::Whole, tokens: vec![term.output], score: term.score, ..Target::default() };
+        let outcome = lrp.attribute(&engine, &Question { prompt: self.input(check)?, target, ..Question::default() })?;
+        Ok(Array::new(&[height, width], outcome.pixels.and_then(|p| p.into_iter().next()).unwrap_or_default()))
     }
 
     /// What reaches the input of the first block, summed over `d_model`.
@@ -135,6 +162,19 @@ impl Runner<'_> {
 
 fn layer(value: &Json) -> Result<Layer> {
     if *value == json!("last") { Ok(Layer::Last) } else { whole(value).map(Layer::Number) }
+}
+
+/// The positions of a row that the output is said to have: patches, or what stands between start and end of a text.
+fn shown(check: &Check, model: &Description, asked: &[f64]) -> Result<Range<usize>> {
+    let end = || asked.iter().position(|x| *x != 0.0).filter(|end| *end > 0);
+    match (&model.patches, end()) {
+        (Some(patches), _) if check.output.contains("class token dropped") || check.output.contains("patch") => {
+            Ok(patches.leading..asked.len())
+        }
+        (None, Some(end)) if check.output.contains("start and end token dropped") => Ok(1..end),
+        (_, None) if check.output.contains("start and end token dropped") => unsupported("a text without an end token"),
+        _ => Ok(0..asked.len()),
+    }
 }
 
 /// What the published code made of the first token's score.

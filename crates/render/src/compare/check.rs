@@ -17,8 +17,12 @@ pub(super) fn check(c: &Comparison) -> Result<(), String> {
         return Err(format!("attributions has {methods} entries, {MOST} is the most"));
     }
     for (i, a) in c.attributions.iter().enumerate() {
-        attribution::check(a).map_err(|problem| format!("attributions[{i}]: {problem}"))?;
         let first = &c.attributions[0];
+        attribution::without_picture(a).map_err(|problem| format!("attributions[{i}]: {problem}"))?;
+        // The same input is unpacked once only; below another one is refused.
+        if i == 0 {
+            attribution::picture(a).map_err(|problem| format!("attributions[0]: {problem}"))?;
+        }
         let ids = |t: &pellucid_core::TargetRecord| t.tokens.iter().map(|t| t.id).collect::<Vec<_>>();
         for (field, same) in [
             ("model.id", a.model.id == first.model.id),

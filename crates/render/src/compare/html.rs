@@ -2,40 +2,53 @@
 
 use pellucid_core::{Comparison, Result, Sign};
 
-use super::{Column, page};
+use super::{Column, page, picture};
 use crate::{
     Options,
     aggregate::Level,
     describe,
     escape::label,
-    html::{JSON_END, STYLE, embedded, escape, map, minus, put, themes},
+    html::picture::{PICTURE_STYLE, legend, picture_variable},
+    html::{JSON_END, STYLE, embedded, escape, map, minus, open, put, themes},
     json,
     layout::sections,
+    picture::{
+        decode::address,
+        layer::png,
+        scene::{Scene, Shown},
+    },
     scale::Numbers,
 };
 
 const OWN_STYLE: &str = include_str!("page.css");
 const JSON_BEGIN: &str = "<script type=\"application/json\" id=\"pellucid-compare\">";
+/// Pixels of a map's longer edge.
+const MULTIPLE: f64 = 400.0;
 /// Numbers of the table, at most: some megabytes of page.
 const MAX_CELLS: usize = 200_000;
 
 pub(super) fn draw(c: &Comparison, options: &Options) -> Result<Vec<u8>> {
     let columns = Column::all(c);
     let title = options.title.as_deref().map_or_else(|| page::heading(c), |t| label(t, 400));
-    let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
-    put(
-        &mut out,
-        format_args!("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{}</title>\n", escape(&title)),
-    );
-    put(&mut out, format_args!("<style>\n{}{STYLE}{OWN_STYLE}</style>\n<body>\n", themes(options.theme, Sign::Signed)));
+    let mut out = open(&title, &format!("{}{STYLE}{PICTURE_STYLE}{OWN_STYLE}", themes(options.theme, Sign::Signed)));
     put(&mut out, format_args!("<main class=\"wide\">\n<header><h1>{}</h1>\n", escape(&title)));
     for fact in c.attributions.first().map(page::facts).unwrap_or_default() {
         put(&mut out, format_args!("<p>{}</p>\n", escape(&fact)));
     }
     out.push_str("</header>\n");
     if let Some(first) = columns.first() {
-        strengths(&mut out, &columns, first);
-        maps(&mut out, &columns)?;
+        match picture::scenes(&columns, options)? {
+            Some(scenes) => {
+                pictures(&mut out, &columns, &scenes)?;
+                out.push_str("<details><summary>All scores</summary>\n");
+                strengths(&mut out, &columns, &picture::names(&scenes[0]));
+                out.push_str("</details>\n");
+            }
+            None => strengths(&mut out, &columns, &first.names()),
+        }
+        if first.view.a.input.image.is_none() || describe::has_words(first.view.a) {
+            maps(&mut out, &columns)?;
+        }
         if columns.len() > 1 {
             agreement(&mut out, c, &columns);
         }
@@ -53,8 +66,8 @@ pub(super) fn embedded_json(page: &[u8]) -> Option<&[u8]> {
     embedded(page, JSON_BEGIN)
 }
 
-fn strengths(out: &mut String, columns: &[Column<'_>], first: &Column<'_>) {
-    let features = &first.view.a.features;
+fn strengths(out: &mut String, columns: &[Column<'_>], names: &[String]) {
+    let features = &columns[0].view.a.features;
     let most = (MAX_CELLS / columns.len()).min(features.len());
     put(out, format_args!("<h2>Unit by unit</h2>\n<p class=\"note\">{}</p>\n", escape(page::NORMALISED)));
     out.push_str(heads(columns));
@@ -62,7 +75,7 @@ fn strengths(out: &mut String, columns: &[Column<'_>], first: &Column<'_>) {
     out.push_str("</thead><tbody>\n");
     for (i, feature) in features.iter().enumerate().take(most) {
         let special = if feature.special { " class=\"special\"" } else { "" };
-        put(out, format_args!("<tr><th scope=\"row\"{special}><bdi>{}</bdi>", escape(&label(&first.view.name(feature), 60))));
+        put(out, format_args!("<tr><th scope=\"row\"{special}><bdi>{}</bdi>", escape(&label(&names[i], 60))));
         columns.iter().for_each(|c| {
             let share = if c.sign == Sign::Unsigned { " share" } else { "" };
             let raw = minus(&Numbers::up_to(c.max).of(c.sign, c.view.a.scores.combined[i]));
@@ -83,6 +96,44 @@ fn heads(columns: &[Column<'_>]) -> &'static str {
         true => "<div class=\"scroll upright\"><table><thead><tr><th>",
         false => "<div class=\"scroll\"><table><thead><tr><th>",
     }
+}
+
+/// Small multiples: the picture, then every method's map over it.
+fn pictures(out: &mut String, columns: &[Column<'_>], scenes: &[Scene<'_>]) -> Result<()> {
+    let image = scenes[0].image;
+    let mut common = scenes[0].notes(Shown::Fine);
+    common.retain(|note| scenes.iter().all(|s| s.notes(Shown::Fine).contains(note)));
+    let name = image.name.as_deref().map_or("picture".into(), |n| label(n, 60));
+    put(
+        out,
+        format_args!(
+            "<h2>In the picture</h2>\n<style>{}</style>\n<div class=\"multiples\">\n<section><h3>{n}</h3>\
+             <div class=\"photo\" role=\"img\" aria-label=\"{n}\"></div></section>\n",
+            picture_variable(image),
+            n = escape(&name)
+        ),
+    );
+    for (column, scene) in columns.iter().zip(scenes) {
+        let layer = scene.look.over(&scene.heat(scene.fitting(MULTIPLE, MULTIPLE), None)?, &scene.photo)?;
+        let sign = if scene.sign == Sign::Unsigned { "no sign" } else { "" };
+        let id = escape(&label(column.id(), 40));
+        put(
+            out,
+            format_args!(
+                "<section><h3>{id} <small>{sign}</small></h3><div class=\"photo\"><img class=\"layer\" alt=\"heat map of {id}\" src=\"{}\"></div>",
+                address(&png(&layer)?)
+            ),
+        );
+        legend(out, scene);
+        let strongest = minus(&picture::strongest(scene, 3).join(" · "));
+        let own: Vec<String> = scene.notes(Shown::Fine).into_iter().filter(|n| !common.contains(n)).collect();
+        for note in [strongest, own.join(" · ")].iter().filter(|n| !n.is_empty()) {
+            put(out, format_args!("<p class=\"note\">{}</p>", escape(note)));
+        }
+        out.push_str("</section>\n");
+    }
+    put(out, format_args!("</div>\n<p class=\"note\">{}</p>\n", escape(&common.join(" · "))));
+    Ok(())
 }
 
 fn maps(out: &mut String, columns: &[Column<'_>]) -> Result<()> {

@@ -3,23 +3,30 @@
 use pellucid_core::{Comparison, Result, Sign};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Column, page};
+use super::{Column, page, picture};
 use crate::{
     Options,
     cells::{cells, wrap},
     escape::label,
+    picture::scene::Scene,
     terminal::paint::{Paint, Tone},
+    terminal::picture::{figures, half_blocks, halves, key, small},
 };
 
 /// Rows of the table; of longer texts those with the strongest scores are shown.
 const MOST_ROWS: usize = 120;
+/// Rows of the table where a picture was shown before it.
+const MOST_PARTS: usize = 12;
+/// Columns and rows of characters of a picture.
+const PICTURE: (usize, usize) = (32, 16);
 /// Columns of a number: `+0.42`, and a blank.
 const NUMBER: usize = 7;
 
 pub(super) fn draw(c: &Comparison, options: &Options) -> Result<Vec<u8>> {
-    let table =
-        Table { c, columns: Column::all(c), paint: Paint::new(options, Sign::Signed), options, width: options.width.clamp(40, 1000) };
-    let blocks = [table.head(), table.strengths(), table.agreement(), table.cost(), table.left_out()];
+    let columns = Column::all(c);
+    let scenes = picture::scenes(&columns, options)?.unwrap_or_default();
+    let table = Table { c, columns, scenes, paint: Paint::new(options, Sign::Signed), options, width: options.width.clamp(40, 1000) };
+    let blocks = [table.head(), table.pictures()?, table.strengths(), table.agreement(), table.cost(), table.left_out()];
     let blocks: Vec<String> = blocks.into_iter().filter(|b| !b.is_empty()).collect();
     Ok((blocks.join("\n\n") + "\n").into_bytes())
 }
@@ -27,6 +34,8 @@ pub(super) fn draw(c: &Comparison, options: &Options) -> Result<Vec<u8>> {
 struct Table<'a> {
     c: &'a Comparison,
     columns: Vec<Column<'a>>,
+    /// Where a picture is explained, one for each column.
+    scenes: Vec<Scene<'a>>,
     paint: Paint,
     options: &'a Options,
     width: usize,
@@ -42,12 +51,43 @@ impl Table<'_> {
         lines.join("\n")
     }
 
+    /// Every method's map over the picture, as many beside one another as there is room for; or figures, one method below the other.
+    fn pictures(&self) -> Result<String> {
+        if !half_blocks(self.options.colour) {
+            let block = |(column, scene): (&Column<'_>, &Scene<'_>)| {
+                let head = format!("{}  {}", label(column.id(), 28), key(scene));
+                let paint = Paint::new(self.options, scene.sign);
+                Ok(format!("{}\n{}", self.lines(Tone::Strong, &head).join("\n"), figures(scene, &paint, self.width)?))
+            };
+            return Ok(self.columns.iter().zip(&self.scenes).map(block).collect::<Result<Vec<_>>>()?.join("\n\n"));
+        }
+        let mut tiles: Vec<(String, Vec<String>)> = Vec::new();
+        let mut wide = 0;
+        for (column, scene) in self.columns.iter().zip(&self.scenes) {
+            let (photo, over) = small(scene, PICTURE.0.min(self.width), PICTURE.1)?;
+            wide = photo.width() as usize;
+            if tiles.is_empty() {
+                tiles.push((left("picture", wide), halves(&photo, &[], self.options.colour)));
+            }
+            tiles.push((left(&label(column.id(), wide), wide), halves(&over, &[], self.options.colour)));
+        }
+        let across = ((self.width + 2) / (wide + 2)).max(1);
+        let row = |tiles: &[(String, Vec<String>)]| {
+            let heads: Vec<&str> = tiles.iter().map(|t| t.0.as_str()).collect();
+            let mut lines = vec![self.paint.text(Tone::Strong, heads.join("  ").trim_end())];
+            lines.extend((0..tiles[0].1.len()).map(|i| tiles.iter().map(|t| t.1[i].as_str()).collect::<Vec<_>>().join("  ")));
+            lines.join("\n")
+        };
+        Ok(tiles.chunks(across).map(row).collect::<Vec<_>>().join("\n\n"))
+    }
+
     /// Units down, methods across; as many tables as the methods need.
     fn strengths(&self) -> String {
         let Some(first) = self.columns.first() else { return String::new() };
         let rows = self.rows();
         let most = (self.width / 3).clamp(12, 40);
-        let names: Vec<String> = rows.iter().map(|f| label(&first.view.name(&first.view.a.features[*f]), most)).collect();
+        let all = self.scenes.first().map_or_else(|| first.names(), picture::names);
+        let names: Vec<String> = rows.iter().map(|f| label(&all[*f], most)).collect();
         let names_width = names.iter().map(|n| n.width()).max().unwrap_or(0).max(5);
         let mut blocks = Vec::new();
         for columns in self.blocks(names_width) {
@@ -74,9 +114,10 @@ impl Table<'_> {
         let features = self.columns.first().map_or(0, |c| c.view.a.features.len());
         let strongest = |f: &usize| self.columns.iter().map(|c| c.strength(*f).abs()).fold(0.0, f64::max);
         let mut rows: Vec<usize> = (0..features).collect();
-        if features > MOST_ROWS {
+        let most = if self.scenes.is_empty() { MOST_ROWS } else { MOST_PARTS };
+        if features > most {
             rows.sort_by(|a, b| strongest(b).total_cmp(&strongest(a)));
-            rows.truncate(MOST_ROWS);
+            rows.truncate(most);
             rows.sort_unstable();
         }
         rows

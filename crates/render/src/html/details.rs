@@ -1,6 +1,6 @@
 //! The small print: how to read the page, which model, which parameters, what it cost.
 
-use pellucid_core::{Sign, TargetKind, TargetToken};
+use pellucid_core::{ImageRecord, Region, Sign, TargetKind, TargetToken};
 
 use super::{MAX_TARGETS, escape, minus, put};
 use crate::describe;
@@ -11,10 +11,20 @@ const UNSIGNED: &str = "The deeper the violet, the more a word counts for the ta
 const READING: &str = "Colour is relative to the largest magnitude shown; hover for values. Words and sentences carry the sum of their tokens’ scores, \
     and so does a character that several tokens share.";
 
+const PICTURE_SIGNED: &str = "Blue speaks for the target, red against it, white is zero. Marks with figures and whole lines are the strongest for it, with letters and broken lines the strongest against it.";
+const PICTURE_UNSIGNED: &str =
+    "The lighter, the more a part counts for the target; whether for or against it, these scores do not say. Marks are on the strongest.";
+const PICTURE_READING: &str = "Over the picture a colour is the fainter the weaker its score. Rows and columns are counted from 0 at the upper left; x and y are pixels of the original picture.";
+
 pub(super) fn details(view: &View<'_>) -> String {
     let a = view.a;
     let colours = if view.sign() == Sign::Signed { SIGNED } else { UNSIGNED };
-    let mut out = format!("<details><summary>How to read this, and how it was made</summary>\n<p>{colours} {READING}</p>\n");
+    let (colours, reading) = match (&a.input.image, view.sign()) {
+        (None, _) => (colours, READING),
+        (Some(_), Sign::Signed) => (PICTURE_SIGNED, PICTURE_READING),
+        (Some(_), Sign::Unsigned) => (PICTURE_UNSIGNED, PICTURE_READING),
+    };
+    let mut out = format!("<details><summary>How to read this, and how it was made</summary>\n<p>{colours} {reading}</p>\n");
     let mut rows = vec![
         ("model".to_owned(), a.model.id.clone()),
         ("architecture".into(), a.model.architecture.clone()),
@@ -25,6 +35,9 @@ pub(super) fn details(view: &View<'_>) -> String {
         (f.name.clone(), format!("{} · {hash}", describe::bytes(f.bytes)))
     }));
     table(&mut out, "Model", &rows);
+    if let Some(image) = &a.input.image {
+        table(&mut out, "Picture", &picture(image));
+    }
 
     let m = &a.method;
     let mut rows = vec![("method".to_owned(), m.id.clone()), ("units".into(), m.units.clone())];
@@ -39,6 +52,7 @@ pub(super) fn details(view: &View<'_>) -> String {
         TargetKind::Class => format!("{what} class"),
         TargetKind::MaskedToken => format!("{what} at the mask"),
         TargetKind::Similarity => format!("{what} similarity"),
+        TargetKind::Match => format!("{what} {}", describe::other(a)),
     };
     tokens(&mut out, &of("Target"), &a.target.tokens);
     if let Some(contrast) = &a.target.contrast {
@@ -55,6 +69,21 @@ pub(super) fn details(view: &View<'_>) -> String {
     ];
     table(&mut out, "Cost", &rows);
     out + "</details>\n"
+}
+
+fn picture(image: &ImageRecord) -> Vec<(String, String)> {
+    let Region { left, top, width, height } = image.seen;
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    vec![
+        ("file".into(), image.name.clone().unwrap_or_default()),
+        ("size".into(), format!("{} × {} pixels", image.width, image.height)),
+        ("sha256".into(), image.sha256.clone()),
+        (
+            "seen by the model".into(),
+            format!("{} of the width from {}, {} of the height from {}", percent(width), percent(left), percent(height), percent(top)),
+        ),
+        ("patches".into(), format!("{} × {} (rows × columns)", image.grid[0], image.grid[1])),
+    ]
 }
 
 fn table(out: &mut String, name: &str, rows: &[(String, String)]) {

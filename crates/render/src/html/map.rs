@@ -6,6 +6,7 @@ use pellucid_core::{Feature, Part, Result, Sign};
 
 use super::{escape, minus, put};
 use crate::aggregate::Level;
+use crate::describe;
 use crate::escape::label;
 use crate::layout::{Kind, Run, Section, sections};
 use crate::scale::{Numbers, strength};
@@ -31,7 +32,7 @@ pub(super) fn section(choices: &[View<'_>], level: Level, top: usize) -> Result<
     let mut out = String::new();
     for section in &sections {
         if section.part == Part::Target {
-            out.push_str("<p class=\"cap\">earlier target tokens</p>\n");
+            put(&mut out, format_args!("<p class=\"cap\">{}</p>\n", describe::earlier(choices[0].a)));
         }
         out.push_str("<div class=\"text\" dir=\"auto\">");
         section.runs.iter().for_each(|r| run(&mut out, r, choices, &scales));
@@ -87,7 +88,9 @@ enum Unit<'a> {
 /// Every unit that has a score.
 fn rows<'a>(view: &View<'a>, sections: &'a [Section], level: Level) -> Vec<(Unit<'a>, f64)> {
     match level {
-        Level::Unit => view.entries().into_iter().map(|e| (Unit::Feature(e.feature), e.score)).collect(),
+        Level::Unit => {
+            view.entries().into_iter().filter(|e| e.feature.region.is_none()).map(|e| (Unit::Feature(e.feature), e.score)).collect()
+        }
         _ => sections.iter().flat_map(|s| &s.runs).filter_map(|r| Some((Unit::Run(r), view.sum(&r.features)?))).collect(),
     }
 }

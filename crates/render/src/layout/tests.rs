@@ -23,7 +23,7 @@ fn attribution(text: &str, spans: &[Option<Span>], shown: Vec<Span>) -> Attribut
         text: format!("{i}"),
         span: *span,
         positions: vec![i],
-        special: false,
+        ..Feature::default()
     };
     Attribution {
         format: pellucid_core::FORMAT.into(),
@@ -34,6 +34,7 @@ fn attribution(text: &str, spans: &[Option<Span>], shown: Vec<Span>) -> Attribut
         method: MethodRecord { units: "token".into(), ..Default::default() },
         features: spans.iter().enumerate().map(feature).collect(),
         scores: Scores { combined: vec![1.0; spans.len()], per_target_token: vec![vec![]; spans.len()], per_contrast_token: None },
+        pixels: None,
         promises: Vec::new(),
         cost: Default::default(),
     }

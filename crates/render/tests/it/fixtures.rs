@@ -25,6 +25,89 @@ pub(crate) fn all() -> Vec<(&'static str, Attribution)> {
     ]
 }
 
+/// Every fixture with a picture.
+pub(crate) fn pictured() -> Vec<(&'static str, Attribution)> {
+    vec![("cropped", cropped()), ("single_pixels", single_pixels()), ("with_words", with_words()), ("boxes", boxes())]
+}
+
+/// A picture as a `data:` address: pixel `(x, y)` is `(40·x, 40·y, 128)`.
+pub(crate) fn photo(width: u32, height: u32) -> String {
+    use base64::Engine;
+    let pixels = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(40 * x % 256) as u8, (40 * y % 256) as u8, 128]));
+    let mut png = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png.into_inner()))
+}
+
+/// Patches with scores in a picture of `size`, of which the model saw `seen`; the class is “cat”.
+pub(crate) fn patches(size: (u32, u32), seen: Region, grid: [usize; 2], scores: &[f64]) -> Attribution {
+    let mut a = tokens(&[], &[("cat", 0.9)]);
+    a.target.kind = TargetKind::Class;
+    (a.target.origin, a.target.score) = ("predicted".into(), "logit".into());
+    (a.target.tokens[0].position, a.target.tokens[0].span) = (0, None);
+    a.model.architecture = "vit".into();
+    a.method.units = "patch".into();
+    a.input.text = None;
+    a.input.tokens = vec![Token::default(); scores.len() + 1];
+    let (width, height) = size;
+    a.input.image = Some(ImageRecord {
+        name: Some("<cat>.png".into()),
+        sha256: "5a".repeat(32),
+        width,
+        height,
+        seen,
+        grid,
+        picture: photo(width, height),
+    });
+    let region = |i: usize| Some(seen.cell(grid, i / grid[1], i % grid[1]));
+    a.features = (0..scores.len()).map(|i| Feature { region: region(i), positions: vec![i + 1], ..Feature::default() }).collect();
+    a.scores.combined = scores.to_vec();
+    a.scores.per_target_token = scores.iter().map(|s| vec![Some(*s)]).collect();
+    a
+}
+
+/// Two by two patches on the middle of a wide picture, with signs.
+pub(crate) fn cropped() -> Attribution {
+    let seen = Region { left: 0.25, top: 0.0, width: 0.5, height: 1.0 };
+    patches((8, 4), seen, [2, 2], &[0.5, -1.0, 2.0, 0.05])
+}
+
+/// Scores of single pixels beside those of the patches, without a sign.
+pub(crate) fn single_pixels() -> Attribution {
+    let mut a = patches((4, 4), Region::WHOLE, [2, 2], &[1.0, 2.0, 3.0, 0.0]);
+    a.method.sign = Sign::Unsigned;
+    a.pixels = Some(PixelScores { width: 2, height: 2, values: vec![1.0, 2.0, 3.0, 0.0] });
+    a
+}
+
+/// A text that is set beside a picture; its tokens have scores too.
+pub(crate) fn with_words() -> Attribution {
+    let mut a = patches((6, 4), Region::WHOLE, [1, 2], &[0.25, -0.5]);
+    a.target.kind = TargetKind::Match;
+    a.target.text = Some("a cat".into());
+    a.target.tokens[0].text = "a cat".into();
+    a.target.tokens.push(TargetToken { probability: 0.1, ..a.target.tokens[0].clone() });
+    for (text, span, score) in [("a", Span { start: 0, end: 1 }, 0.1), ("cat", Span { start: 2, end: 5 }, 1.0)] {
+        a.features.push(Feature { part: Part::Target, text: text.into(), span: Some(span), positions: vec![3], ..Feature::default() });
+        a.scores.combined.push(score);
+        a.scores.per_target_token.push(vec![Some(score)]);
+    }
+    a.target.tokens.pop();
+    a.input.tokens.push(Token::default());
+    a
+}
+
+/// Boxes that overlap, one with a name of its own.
+pub(crate) fn boxes() -> Attribution {
+    let mut a = patches((10, 10), Region::WHOLE, [1, 1], &[0.5]);
+    let region = |left, top, width, height| Some(Region { left, top, width, height });
+    a.features[0] = Feature { region: region(0.0, 0.0, 0.6, 0.6), ..Feature::default() };
+    a.features.push(Feature { region: region(0.4, 0.4, 0.5, 0.5), text: "left \u{1b}[31mear<b>".into(), ..Feature::default() });
+    a.scores.combined = vec![0.5, -1.5];
+    a.scores.per_target_token = vec![vec![Some(0.5)], vec![Some(-1.5)]];
+    a
+}
+
 /// An attribution whose tokens are the features: `pieces` put together are the prompt.
 pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribution {
     let text: String = pieces.iter().map(|p| p.0).collect();
@@ -41,7 +124,7 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
         text: p.trim().to_owned(),
         span: Some(*s),
         positions: vec![i],
-        special: false,
+        ..Feature::default()
     });
     let n = target.len() as f64;
     Attribution {
@@ -71,6 +154,7 @@ pub(crate) fn tokens(pieces: &[(&str, f64)], target: &[(&str, f64)]) -> Attribut
             per_target_token: pieces.iter().map(|p| shares(p.1, target.len()).map(Some).collect()).collect(),
             per_contrast_token: None,
         },
+        pixels: None,
         promises: vec![],
         cost: CostRecord {
             wall_ms: 412.5,
@@ -219,7 +303,7 @@ pub(crate) fn several_targets() -> Attribution {
             text: text.into(),
             span: Some(Span { start, end }),
             positions: vec![12 + i],
-            special: false,
+            ..Feature::default()
         });
         a.scores.per_target_token.push((0..4).map(|t| (t > i).then_some(0.7 - i as f64)).collect());
         a.scores.combined.push((0.7 - i as f64) * (3 - i) as f64);
@@ -283,7 +367,7 @@ pub(crate) fn scripts() -> Attribution {
     // A character whose bytes are spread over three tokens: all cover the same span.
     let (span, position) = (a.features[14].span, 14);
     for score in [0.7, -0.2] {
-        a.features.push(Feature { part: Part::Prompt, text: "🎉".into(), span, positions: vec![position], special: false });
+        a.features.push(Feature { part: Part::Prompt, text: "🎉".into(), span, positions: vec![position], ..Feature::default() });
         a.scores.combined.push(score);
         a.scores.per_target_token.push(vec![Some(score)]);
     }

@@ -1,7 +1,9 @@
 //! What people and machines see, form by form.
 
+mod cases;
 mod compare;
 mod fixtures;
+mod heat_maps;
 mod json;
 mod pictures;
 mod read_back;

@@ -167,7 +167,7 @@ fn readers_of_one_value_are_added_up_where_it_is_not_zero() {
 
 #[test]
 fn a_mean_shares_by_what_each_row_brings() {
-    let got = mean(&rows(2, &[1.0, 0.0, 3.0, 4.0]), &rows(2, &[2.0, 2.0]), &rows(2, &[4.0, 1.0]));
+    let got = mean(&rows(2, &[1.0, 0.0, 3.0, 4.0]), 0, &rows(2, &[2.0, 2.0]), &rows(2, &[4.0, 1.0]));
     let expected = [1.0, 0.0, 3.0, 1.0];
     got.data.iter().zip(expected).for_each(|(g, e)| assert!((g - e).abs() < 1e-8, "{:?}", got.data));
 }

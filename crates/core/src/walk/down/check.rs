@@ -22,7 +22,7 @@ pub(crate) fn check(engine: &Engine<'_>, descent: &Descent) -> Result<()> {
     }
     let given = [
         ("hidden numbers", &descent.hidden, d.d_model + d.beside),
-        ("numbers of token embeddings", &descent.embedded, model.token_width()),
+        ("numbers of token embeddings (or pixels)", &descent.embedded, model.symbol_width()),
     ];
     for (name, values, width) in given {
         if let Some(values) = values.as_ref().filter(|v| v.len() != n * width || v.iter().any(|x| !x.is_finite())) {

@@ -5,9 +5,12 @@
 //! log-probability  ∂ = (W_t − Σ_v p_v·W_v) / τ              probability   ∂ = p_t·(W_t − Σ_v p_v·W_v) / τ
 //! ```
 //!
-//! The vocabulary is streamed, once for the scores and once more for `Σ_v p_v·W_v` where a softmax is explained.
+//! Under the γ rule, what it makes of an output's one row stands in place of `W_v`. The vocabulary is streamed, once for the scores and once more
+//! for `Σ_v p_v·W_v` where a softmax is explained.
 
-use pellucid_kernels::{LogSumExp, Packed, product_parallel};
+use std::ops::Range;
+
+use pellucid_kernels::{LogSumExp, product_parallel};
 
 use crate::{
     Result,
@@ -17,7 +20,7 @@ use crate::{
     pass::fast::{Element, Rows},
     prepared,
     rules::Rules,
-    tape::Matrix,
+    tape::{Matrix, gamma},
     walk::{plan::VOCABULARY_CHUNK, up::TokenScore},
 };
 
@@ -47,7 +50,7 @@ pub(super) fn scores_and_seeds<T: Element>(
     let head = Head { engine, map: engine.model.unembedding()?, finished };
     let terms: Vec<(usize, Term)> = signals.iter().flat_map(|s| s.terms.iter().map(|t| (at(t.row), *t))).collect();
     let scores = head.scores(&terms)?;
-    let mut means: Vec<(usize, f64, Vec<f64>)> = Vec::new();
+    let mut means: Vec<(usize, f64, Option<f64>, Vec<f64>)> = Vec::new();
     let mut next = scores.iter();
     let mut seeds = Vec::new();
     let mut grouped = Vec::new();
@@ -55,6 +58,7 @@ pub(super) fn scores_and_seeds<T: Element>(
         let mut seed = Rows::<T>::unwritten(finished.rows(), finished.width);
         seed.data.fill(T::ZERO);
         let mut own = Vec::new();
+        let by = signal.rules.gamma().map(|by| by.linear);
         for term in &signal.terms {
             let (row, (score, total)) = (at(term.row), next.next().expect("one score a term"));
             own.push(*score);
@@ -63,24 +67,25 @@ pub(super) fn scores_and_seeds<T: Element>(
                 head.relevance(rules, row, term, out)?;
                 continue;
             }
-            let weight = head.row(term.output)?;
+            let output = term.output as usize;
+            let weight = head.back(row, by, output..output + 1, &[1.0])?;
             let (factor, softmax) = match term.score {
                 Score::Logit => (term.weight, false),
                 Score::LogProbability => (term.weight / term.temperature, true),
                 Score::Probability => (term.weight * score.log_probability.exp() / term.temperature, true),
             };
             let factor = T::from_f64(factor);
-            out.iter_mut().zip(&weight).for_each(|(o, w)| *o += factor * T::from_f32(*w));
+            out.iter_mut().zip(&weight).for_each(|(o, w)| *o += factor * *w);
             if softmax {
-                let known = means.iter().position(|m| m.0 == row && m.1 == term.temperature);
+                let known = means.iter().position(|m| (m.0, m.1, m.2) == (row, term.temperature, by));
                 let known = match known {
                     Some(known) => known,
                     None => {
-                        means.push((row, term.temperature, head.mean_row(row, term.temperature, *total)?));
+                        means.push((row, term.temperature, by, head.mean_row(row, by, term.temperature, *total)?));
                         means.len() - 1
                     }
                 };
-                out.iter_mut().zip(&means[known].2).for_each(|(o, m)| *o -= factor * T::from_f64(*m));
+                out.iter_mut().zip(&means[known].3).for_each(|(o, m)| *o -= factor * T::from_f64(*m));
             }
         }
         seeds.push(seed);
@@ -128,7 +133,7 @@ impl<T: Element> Head<'_, T> {
     }
 
     /// Some logits of some rows, `[row, output]`.
-    fn chunk(&self, rows: &[T], outputs: std::ops::Range<usize>) -> Result<Vec<T>> {
+    fn chunk(&self, rows: &[T], outputs: Range<usize>) -> Result<Vec<T>> {
         let (count, width) = (rows.len() / self.map.inputs, outputs.len());
         let prepared = prepared::outputs::<T>(self.map, outputs, self.engine.model.weights())?;
         let mut logits = vec![T::ZERO; count * width];
@@ -136,29 +141,36 @@ impl<T: Element> Head<'_, T> {
         Ok(logits)
     }
 
-    /// The weights of one output.
-    fn row(&self, output: u32) -> Result<Vec<f32>> {
+    /// What reaches one row of what arrives at some outputs: `Σ_v g_v·W_v`, or what the γ rule makes of it.
+    fn back(&self, row: usize, by: Option<f64>, outputs: Range<usize>, arriving: &[f64]) -> Result<Vec<T>> {
         let mut chosen = self.map.clone();
-        chosen.part = std::iter::once(output as usize..output as usize + 1).collect();
-        chosen.bias = None;
-        Ok(Matrix::<T>::read(&chosen, self.engine.model.weights())?.dense().to_vec())
+        chosen.part = vec![outputs.clone()];
+        let matrix = Matrix::<T>::read(&chosen, self.engine.model.weights())?;
+        let one = |values: &mut dyn Iterator<Item = T>, width: usize| {
+            let mut rows = Rows::unwritten(1, width);
+            rows.data.iter_mut().zip(values).for_each(|(r, v)| *r = v);
+            rows
+        };
+        let signal = one(&mut arriving.iter().map(|g| T::from_f64(*g)), arriving.len());
+        if let Some(by) = by {
+            let x = one(&mut self.finished_row(row).iter().copied(), self.map.inputs);
+            let y = one(&mut self.chunk(self.finished_row(row), outputs)?.into_iter(), arriving.len());
+            return Ok(gamma::linear(by, &x, &y, &signal, &matrix, true).data.to_vec());
+        }
+        let mut sum = vec![T::ZERO; self.map.inputs];
+        product_parallel(&mut sum, self.map.inputs, &signal.data, arriving.len(), 1, matrix.backward(), None, false);
+        Ok(sum)
     }
 
     /// `Σ_v p_v·W_v` at one row.
-    fn mean_row(&self, row: usize, temperature: f64, total: f64) -> Result<Vec<f64>> {
-        let width = self.map.inputs;
-        let mut mean = vec![0.0; width];
+    fn mean_row(&self, row: usize, by: Option<f64>, temperature: f64, total: f64) -> Result<Vec<f64>> {
+        let mut mean = vec![0.0; self.map.inputs];
         for first in (0..self.map.outputs()).step_by(VOCABULARY_CHUNK) {
             self.engine.check_cancelled()?;
             let outputs = first..(first + VOCABULARY_CHUNK).min(self.map.outputs());
-            let mut part = self.map.clone();
-            part.part = vec![outputs.clone()];
-            let matrix = Matrix::<T>::read(&part, self.engine.model.weights())?;
-            let mut probabilities = self.chunk(self.finished_row(row), outputs)?;
-            probabilities.iter_mut().for_each(|l| *l = T::from_f64((l.to_f64() / temperature - total).exp()));
-            let mut sum = vec![T::ZERO; width];
-            let packed: &Packed<T> = matrix.backward();
-            product_parallel(&mut sum, width, &probabilities, probabilities.len(), 1, packed, None, false);
+            let logits = self.chunk(self.finished_row(row), outputs.clone())?;
+            let probabilities: Vec<f64> = logits.iter().map(|l| (l.to_f64() / temperature - total).exp()).collect();
+            let sum = self.back(row, by, outputs, &probabilities)?;
             mean.iter_mut().zip(&sum).for_each(|(m, s)| *m += s.to_f64());
         }
         Ok(mean)

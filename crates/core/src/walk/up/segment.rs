@@ -22,10 +22,13 @@ pub(super) struct Segment<'a> {
     /// Positions it carries.
     pub(super) carried: Range<usize>,
     pub(super) control: &'a Control,
-    /// Positions asked for, ascending, none before the first it carries.
+    /// Positions asked for, ascending; number 0 where rows become one. What is asked about rows before the first that a copy carries, its document
+    /// answers.
     pub(super) asked: Vec<usize>,
     /// Tokens asked for at each of them.
     pub(super) tokens: Vec<Vec<u32>>,
+    /// The block in which it begins to differ from its document, where nothing but its control is different; `None`: it begins with its own input.
+    pub(super) begin: Option<usize>,
     /// Positions that go on after the last block: those asked for, or all where their mean is taken.
     pub(super) kept: Vec<usize>,
 }
@@ -91,20 +94,28 @@ pub(super) fn first_change(document: &Document, input: &Input, control: &Control
     same.min(control.first_difference(&document.control).unwrap_or(usize::MAX))
 }
 
-/// One past the last row a copy needs to carry: the last one asked for, unless its control looks at later keys.
+/// The first block in which a copy's attention can differ from its document's, where both read the same; `None`: they do not, or it never does.
+pub(super) fn first_difference(engine: &Engine<'_>, document: &Document, input: &Input, control: &Control) -> Option<usize> {
+    let same = document.input.types == input.types && document.input.symbols == input.symbols;
+    let acts = |layer: &usize| control.acts_in(*layer) || document.control.acts_in(*layer);
+    (0..engine.model.description().layers).find(acts).filter(|_| same)
+}
+
+/// One past the last row a copy needs to carry: the last one that an answer is made of, unless its control looks at later keys.
 pub(super) fn end(engine: &Engine<'_>, segment: &Segment<'_>) -> usize {
     let all = !engine.model.description().causal || segment.control.mode() == Mode::MinShiftAll;
+    let pooled = engine.model.description().pooled_rows(segment.input).and_then(|rows| rows.last().copied());
     match segment.asked.last() {
         None => segment.carried.start,
         Some(_) if all => segment.input.len(),
-        Some(last) => last + 1,
+        Some(last) => pooled.unwrap_or(*last) + 1,
     }
 }
 
 impl<'a> Segment<'a> {
     /// Rows of `input` from `start` on; what is asked comes later ([`note`], [`Segment::finish`]).
     pub(super) fn new(document: Option<usize>, input: &'a Input, start: usize, control: &'a Control) -> Self {
-        Self { document, input, carried: start..start, control, asked: Vec::new(), tokens: Vec::new(), kept: Vec::new() }
+        Self { document, input, carried: start..start, control, asked: Vec::new(), tokens: Vec::new(), begin: None, kept: Vec::new() }
     }
 
     /// When everything asked for is known.
@@ -141,7 +152,7 @@ pub(super) fn tiles(segments: &[Segment<'_>], rows: usize) -> Vec<Tile> {
     let mut tiles: Vec<Tile> = Vec::new();
     for (i, segment) in segments.iter().enumerate() {
         match tiles.last_mut() {
-            Some(tile) if tile.rows < rows => {
+            Some(tile) if tile.rows < rows && segments[tile.segments.start].begin == segment.begin => {
                 tile.segments.end = i + 1;
                 tile.rows += segment.rows();
             }
@@ -153,6 +164,7 @@ pub(super) fn tiles(segments: &[Segment<'_>], rows: usize) -> Vec<Tile> {
 
 pub(super) fn pieces<'p, T>(segments: &'p [Segment<'_>], memories: &'p [Memory<T>]) -> Vec<Piece<'p, T>> {
     let piece = |s: &'p Segment<'_>| Piece {
+        document: s.document,
         symbols: &s.input.symbols[s.carried.clone()],
         types: s.input.types.get(s.carried.clone()).unwrap_or(&[]),
         start: s.carried.start,

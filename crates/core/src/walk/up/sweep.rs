@@ -6,13 +6,16 @@ use rayon::prelude::*;
 
 use super::{
     Answer, Ascent, Ask, Copy, Document, Readout,
-    segment::{Segment, Tile, check, end, first_change, note, pieces, tiles},
+    segment::{Segment, Tile, check, end, first_change, first_difference, note, pieces, tiles},
     vocabulary::{Found, Row},
 };
 use crate::{
     Error, Result,
     engine::Engine,
-    pass::fast::{Element, FastPass, Memory, Piece, RotaryTables},
+    pass::{
+        Kind, Value,
+        fast::{Common, Element, FastPass, Memory, Piece, RotaryTables},
+    },
     prepared::Prepared,
     walk::plan::{Estimate, Needs, TILE_ROWS, sweeps},
 };
@@ -45,14 +48,23 @@ impl<'a, T: Element> Walk<'a, T> {
                 .ok_or_else(|| Error::request(format!("a copy is of document {}, there are {}", copy.document, documents.len())))?;
             let input = copy.input.as_ref().unwrap_or(&document.input);
             check(engine, input, &copy.asks)?;
-            let start =
-                if engine.share_prefix && engine.model.description().causal { first_change(document, input, &copy.control) } else { 0 };
+            let description = engine.model.description();
+            let mut start = if engine.share_prefix && description.causal { first_change(document, input, &copy.control) } else { 0 };
+            // Where rows become one, a copy carries all of them, or none: then it changes nothing up to the last.
+            let pooled = description.pooled_rows(input).filter(|_| start > 0);
+            let unchanged =
+                pooled.as_ref().is_some_and(|rows| rows.last() < Some(&start) && pooled == description.pooled_rows(&document.input));
+            if let Some(first) = pooled.iter().flatten().next().filter(|_| !unchanged) {
+                start = start.min(*first);
+            }
             let mut segment = Segment::new(Some(copy.document), input, start, &copy.control);
             for ask in &copy.asks {
                 // What a copy is asked about rows before its first change, its document answers.
-                note(if ask.position < start { &mut clean[copy.document] } else { &mut segment }, ask);
+                let by_document = if pooled.is_some() { unchanged } else { ask.position < start };
+                note(if by_document { &mut clean[copy.document] } else { &mut segment }, ask);
             }
             segment.carried = start..end(engine, &segment);
+            segment.begin = first_difference(engine, document, input, &copy.control);
             changed.push(segment);
         }
         clean.iter_mut().chain(&mut changed).for_each(|s| s.finish(engine));
@@ -71,7 +83,9 @@ impl<'a, T: Element> Walk<'a, T> {
         let sweeps = sweeps(&rows, needs, engine.memory()?)?;
         let (flops, description) = (engine.flops(), engine.model.description());
         let cost = |segments: &[Segment<'_>]| -> f64 {
-            segments.iter().map(|s| flops.segment(description, s.carried.clone(), s.input.len(), s.kept.len())).sum()
+            let whole = |s: &Segment<'_>| flops.segment(description, s.carried.clone(), s.input.len(), s.kept.len());
+            let common = |s: &Segment<'_>| s.begin.map_or(0.0, |b| flops.common(description, s.carried.clone(), s.input.len(), b));
+            segments.iter().map(|s| whole(s) - common(s)).sum()
         };
         let widest = sweeps.iter().map(|s| rows[s.clone()].iter().sum::<usize>()).max().unwrap_or(0);
         let estimate = Estimate {
@@ -114,11 +128,12 @@ impl<'a, T: Element> Walk<'a, T> {
     }
 
     fn answer(&self, ask: &Ask, segment: &Segment<'_>, found: &[Row], documents: &Found) -> Answer {
-        let (segment, found) = match segment.document {
-            Some(d) if ask.position < segment.carried.start => (&self.documents[d], &documents[d][..]),
-            _ => (segment, found),
+        let own = segment.asked.binary_search(&ask.position).ok().map(|at| &found[at]);
+        let of_document = || {
+            let document = segment.document?;
+            Some(&documents[document][self.documents[document].asked.binary_search(&ask.position).ok()?])
         };
-        let row = &found[segment.asked.binary_search(&ask.position).expect("every ask was noted when the walk was made")];
+        let row = own.or_else(of_document).expect("every ask was noted when the walk was made");
         let score = |token: &u32| row.scores.iter().find(|s| s.0 == *token).expect("every token asked for was scored").1;
         Answer { tokens: ask.tokens.iter().map(score).collect(), logits: row.logits.clone() }
     }
@@ -133,7 +148,7 @@ impl<'a, T: Element> Walk<'a, T> {
         let mut memories: Vec<Memory<T>> = Vec::new();
         let (mut clean, mut changed) = (tiles(&self.documents, 1), tiles(copies, TILE_ROWS));
         for (segments, tiles) in [(&self.documents[..], &mut clean), (copies, &mut changed)] {
-            for tile in tiles {
+            for tile in tiles.iter_mut().filter(|t| segments[t.segments.start].begin.is_none()) {
                 let pieces = pieces(&segments[tile.segments.clone()], &[]);
                 tile.x = Some(architecture.embed(&mut self.pass(&pieces, &outside, false, false))?);
             }
@@ -143,19 +158,32 @@ impl<'a, T: Element> Walk<'a, T> {
             let prepared = Prepared::<T>::new(&architecture.block_parameters(layer), weights)?;
             let last = layer + 1 == description.layers;
             memories.clear();
+            let begins = copies.iter().any(|c| c.begin == Some(layer));
+            let mut common: Vec<Common<T>> = Vec::new();
             for tile in &mut clean {
                 let pieces = pieces(&self.documents[tile.segments.clone()], &[]);
                 let mut pass = self.pass(&pieces, &prepared, true, last);
                 pass.keep = Some(Vec::new());
+                pass.memo = begins.then(|| vec![T::peek(tile.x.as_ref().expect("a document has rows between steps")).clone()]);
                 tile.step(|x| architecture.block(layer, x, &mut pass))?;
                 memories.append(&mut pass.keep.take().expect("set above"));
+                common.extend(pass.memo.take());
                 self.engine.progress.advance(tile.rows as u64);
             }
             let alone = changed.len() < 2 * rayon::current_num_threads();
             let step = |tile: &mut Tile| -> Result<()> {
                 self.engine.check_cancelled()?;
+                let begin = copies[tile.segments.start].begin;
+                if begin > Some(layer) {
+                    self.engine.progress.advance(tile.rows as u64);
+                    return Ok(());
+                }
                 let pieces = pieces(&copies[tile.segments.clone()], &memories);
                 let mut pass = self.pass(&pieces, &prepared, alone, last);
+                if begin == Some(layer) {
+                    tile.x = Some(Value(Kind::Same(0)));
+                    pass.common = &common;
+                }
                 tile.step(|x| architecture.block(layer, x, &mut pass))?;
                 self.engine.progress.advance(tile.rows as u64);
                 Ok(())
@@ -177,6 +205,17 @@ impl<'a, T: Element> Walk<'a, T> {
     }
 
     fn pass<'p>(&'p self, pieces: &'p [Piece<'p, T>], prepared: &'p Prepared<T>, parallel: bool, last: bool) -> FastPass<'p, T> {
-        FastPass { pieces, weights: self.engine.model.weights(), prepared, rotary: &self.rotary, parallel, last, keep: None }
+        FastPass {
+            pieces,
+            weights: self.engine.model.weights(),
+            prepared,
+            rotary: &self.rotary,
+            parallel,
+            last,
+            keep: None,
+            memo: None,
+            common: &[],
+            steps: 0,
+        }
     }
 }

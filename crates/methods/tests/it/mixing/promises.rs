@@ -18,8 +18,9 @@ fn methods(ids: &[&str]) -> Vec<Box<dyn Method>> {
 
 #[test]
 fn scores_are_shares_of_one_in_every_model_and_number_type() {
-    for case in all() {
-        let ids = if DECODERS.contains(&case) { vec!["alti", "vector-norms", "value-zeroing", "ifr"] } else { SHARES.to_vec() };
+    for case in all().chain(["vit"]) {
+        let ids =
+            if DECODERS.contains(&case) || case == "vit" { vec!["alti", "vector-norms", "value-zeroing", "ifr"] } else { SHARES.to_vec() };
         for method in methods(&ids) {
             for compute in [Compute::F32, Compute::F64] {
                 let mut engine = engine(case);
@@ -38,7 +39,7 @@ fn scores_are_shares_of_one_in_every_model_and_number_type() {
 
 #[test]
 fn a_row_carried_down_is_the_row_of_the_product() {
-    for case in ["llama", "bert"] {
+    for case in ["llama", "bert", "vit"] {
         let (engine, question) = (engine(case), question(case, Score::Logit));
         let input = question.document(&question.target.tokens);
         let n = input.len();
@@ -84,7 +85,8 @@ impl Mixer for Rebuild {
             let mut all = Vec::new();
             parts.vectors(0..n, &mut |i, vectors| {
                 assert_eq!(vectors.len(), parts.seen(i) * d);
-                let mut sum = stage.matrix(&anatomy.projection).bias().map_or(vec![T::ZERO; d], <[T]>::to_vec);
+                let bias = stage.projection(&anatomy).1.unwrap_or(vec![0.0; d]);
+                let mut sum: Vec<T> = bias.into_iter().map(T::from_f64).collect();
                 vectors.chunks(d).for_each(|part| sum.iter_mut().zip(part).for_each(|(s, p)| *s += *p));
                 sums.extend(sum);
                 all.extend_from_slice(vectors);
@@ -114,7 +116,7 @@ impl Mixer for Rebuild {
 
 #[test]
 fn a_block_taken_apart_adds_up_to_itself_and_runs_again() {
-    for case in all() {
+    for case in all().chain(["vit"]) {
         for compute in [Compute::F32, Compute::F64] {
             for order in [Order::Up, Order::Down] {
                 let (mut engine, mut rebuild) = (engine(case), Rebuild { seen: 0 });

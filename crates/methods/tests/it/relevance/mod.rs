@@ -1,6 +1,7 @@
 //! Relevance through attention and αβ relevance: what the tests share.
 
 mod passes;
+mod pictures;
 mod promises;
 mod replica;
 

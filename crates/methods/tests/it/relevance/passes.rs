@@ -71,7 +71,7 @@ fn every_method_reads_each_layer_as_often_as_it_says() {
         ("alti-logit", 2, 0),
         ("flash-trace", 1, 0), // every layer is summed alone, on the way up
     ];
-    let elsewhere = ["attention", "attention-gradcam", "lrp", "decompx"]; // above; and those that do not fit this model, below
+    let elsewhere = ["attention", "attention-gradcam", "lrp", "decompx", "gradcam"]; // above; and those that do not fit this model, below
     assert_eq!(walks.len() + elsewhere.len(), METHODS.len(), "a method whose passes nobody counts");
     for (method, layers, backwards) in walks {
         reads.lock().unwrap().clear();
@@ -79,6 +79,10 @@ fn every_method_reads_each_layer_as_often_as_it_says() {
         assert_eq!([0, 1, 2].map(|l| times(&reads, &model, l)), [layers; 3], "{method}");
         assert_eq!(outcome.backwards, backwards, "{method}");
     }
+    let (model, reads) = counting("vit");
+    let gradcam = (find("gradcam").unwrap().make)(json!({})).unwrap();
+    let got = gradcam.attribute(&pellucid_core::Engine::new(&model), &crate::cases::question("vit", Score::Logit)).unwrap();
+    assert_eq!((got.backwards, [0, 1, 2].map(|l| times(&reads, &model, l))), (1, [2; 3]), "gradcam");
     let (model, reads) = counting("bert");
     engine = pellucid_core::Engine::new(&model);
     for (method, layers) in [("lrp", 2), ("decompx", 1)] {
