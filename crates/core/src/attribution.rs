@@ -32,7 +32,7 @@ pub struct Attribution {
     pub features: Vec<Feature>,
     /// The scores.
     pub scores: Scores,
-    /// Scores of single pixels, where the method gives them; those of `features` are their sums.
+    /// Scores of single pixels, where the method gives them; it makes those of `features` of them, mostly by adding them up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<PixelScores>,
     /// Sums that the method promises, and what came of them.
@@ -159,11 +159,12 @@ impl Region {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PixelScores {
-    /// Pixels of a row of what the model was given.
+    /// Pixels of a row of what the model was given, padding left out.
     pub width: usize,
     /// Rows of it.
     pub height: usize,
-    /// Row-major, channels summed, over target tokens (target minus contrast): as [`Scores::combined`]. They lie over [`ImageRecord::seen`].
+    /// Row-major, one number a pixel (its channels taken together by the method), combined over target tokens as [`Scores::combined`] is. They lie
+    /// over [`ImageRecord::seen`].
     pub values: Vec<f32>,
 }
 

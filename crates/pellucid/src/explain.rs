@@ -327,7 +327,7 @@ impl Prepared {
             },
             features: self.cut.features.clone(),
             scores: Scores { combined, per_target_token, per_contrast_token },
-            pixels: self.pixels(outcome),
+            pixels: self.pixels(request, outcome),
             promises: outcome.promises.clone(),
             cost: CostRecord {
                 wall_ms,
@@ -343,17 +343,9 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// Scores of single pixels, channels and target tokens summed, a contrast's taken away.
-    fn pixels(&self, outcome: &Outcome) -> Option<PixelScores> {
-        let (patches, pixels) = (&self.reading.seen.as_ref()?.patches, outcome.pixels.as_ref()?);
-        let [height, width] = patches.pixels();
-        let mut values = vec![0.0; height * width];
-        for (sign, token) in pixels.iter().map(|t| (1.0, t)).chain(outcome.contrast_pixels.iter().flatten().map(|t| (-1.0, t))) {
-            for channel in token.chunks_exact(height * width) {
-                values.iter_mut().zip(channel).for_each(|(sum, x)| *sum += sign * x);
-            }
-        }
-        Some(PixelScores { width, height, values: values.into_iter().map(|x| x as f32).collect() })
+    /// Scores of single pixels, over target tokens, a contrast's taken away.
+    fn pixels(&self, request: &Request, outcome: &Outcome) -> Option<PixelScores> {
+        Some(self.reading.seen.as_ref()?.pixels(&outcome.combined_pixels(request.postprocessing)?))
     }
 }
 

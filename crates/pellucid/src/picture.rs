@@ -1,6 +1,8 @@
 //! A picture as a model sees it, and its parts as features.
 
-use pellucid_core::{Error, Feature, FeaturePositions, ImageRecord, Input, Model, Part, Patches, Region, Result, units::Granularity};
+use pellucid_core::{
+    Error, Feature, FeaturePositions, ImageRecord, Input, Model, Part, Patches, PixelScores, Region, Result, units::Granularity,
+};
 use pellucid_models::{
     Loaded,
     image::{Picture, Preprocessing},
@@ -28,6 +30,8 @@ pub struct Seen {
     pub patches: Patches,
     /// The part of the picture that each patch covers, row by row; without area where a patch is nothing but padding.
     pub regions: Vec<Region>,
+    /// Where all of what the model was given lies: beyond the picture where a small one was padded.
+    given: Region,
 }
 
 impl Seen {
@@ -48,7 +52,20 @@ impl Seen {
         }
         let input = patches.input(&prepared.pixels)?;
         let regions = (0..patches.count()).map(|i| prepared.patch(patches.grid, i / patches.grid[1], i % patches.grid[1])).collect();
-        Ok(Self { input, record: picture.record(prepared.seen, patches.grid, KEPT_SIDE)?, patches, regions })
+        let record = picture.record(clipped(&prepared.seen), patches.grid, KEPT_SIDE)?;
+        Ok(Self { input, record, patches, regions, given: prepared.seen })
+    }
+
+    /// Scores of pixels, `[height, width]` of what the model was given, as they lie over the part of the picture that it saw: padding is left out.
+    pub fn pixels(&self, scores: &[f64]) -> PixelScores {
+        let [height, width] = self.patches.pixels();
+        let inside = |start: f64, size: f64, count: usize| -> Vec<usize> {
+            let middle = |i: usize| start + (i as f64 + 0.5) / count as f64 * size;
+            (0..count).filter(|i| (0.0..=1.0).contains(&middle(*i))).collect()
+        };
+        let (rows, columns) = (inside(self.given.top, self.given.height, height), inside(self.given.left, self.given.width, width));
+        let values = rows.iter().flat_map(|r| columns.iter().map(move |c| scores[r * width + c] as f32)).collect();
+        PixelScores { width: columns.len(), height: rows.len(), values }
     }
 
     /// Patches, or tiles of the part that the model sees.
@@ -72,8 +89,7 @@ impl Seen {
         if grid[0] > height || grid[1] > width {
             return Err(Error::request(format!("{}x{} tiles are more than the model's {height} × {width} pixels", grid[0], grid[1])));
         }
-        let tile =
-            |i: usize| (format!("row {}, column {}", i / grid[1], i % grid[1]), self.record.seen.cell(grid, i / grid[1], i % grid[1]));
+        let tile = |i: usize| (format!("row {}, column {}", i / grid[1], i % grid[1]), self.given.cell(grid, i / grid[1], i % grid[1]));
         let tiles: Vec<_> = (0..grid[0] * grid[1]).map(tile).collect();
         Ok(Units { name: format!("{}x{}", grid[0], grid[1]), ..self.covered(&tiles) })
     }

@@ -199,6 +199,31 @@ fn the_fast_pass_equals_the_recording_pass_under_every_control() {
     });
 }
 
+/// Copies whose control acts in some layers only, beside others that read something else: each equals the same control on a document of its own,
+/// to the last bit, and costs less the later it begins.
+#[test]
+fn copies_begin_where_they_begin_to_differ() {
+    each(|name, model| {
+        let engine = Engine::new(model);
+        let (layers, input) = (model.description().layers, input(model, 11, 4));
+        let asks: Vec<Ask> = rows(model, 11).map(|position| Ask { position, tokens: vec![] }).collect();
+        let readout = Readout { logits: true, ..Readout::default() };
+        let control = |layers: &[usize]| Control::new(Mode::LogAdditive, [(2, 0.1), (5, 0.0)], Some(layers)).unwrap();
+        let chosen: Vec<Vec<usize>> = vec![(0..layers).collect(), vec![layers - 1], (1..layers).collect(), vec![0]];
+        let copies: Vec<Copy> = chosen.iter().map(|l| Copy { document: 0, input: None, control: control(l), asks: asks.clone() }).collect();
+        let clean = Document { input: input.clone(), ..Document::default() };
+        let together = engine.up(std::slice::from_ref(&clean), &copies, readout).unwrap();
+        let mut costs = Vec::new();
+        for (i, layers) in chosen.iter().enumerate() {
+            let own = Document { input: input.clone(), control: control(layers), asks: asks.clone() };
+            let alone = engine.up(&[own], &[], readout).unwrap();
+            assert_eq!(furthest(&numbers(&together.copies[i..=i]), &numbers(&alone.documents)), 0.0, "{name} {layers:?}");
+            costs.push(engine.estimate(std::slice::from_ref(&clean), &copies[i..=i]).unwrap().gflop);
+        }
+        assert!(costs[1] <= costs[2] && costs[2] < costs[0] && costs[3] == costs[0], "{name}: {costs:?}");
+    });
+}
+
 #[test]
 fn suppressing_everything_never_gives_nan() {
     each(|name, model| {

@@ -235,6 +235,29 @@ fn bad_pictures_are_refused_with_what_is_wrong() {
 }
 
 #[test]
+fn a_picture_smaller_than_what_the_model_takes_is_padded_and_the_padding_gets_no_score() {
+    let (model, folder) = (Model::new("vit"), tempfile::tempdir().unwrap());
+    let preprocessing = Path::new(model.path()).join("preprocessor_config.json");
+    let text = fs::read_to_string(&preprocessing).unwrap().replace("\"do_resize\":true", "\"do_resize\":false");
+    fs::write(&preprocessing, text).unwrap();
+    // 16 of the 32 rows are padding, and of the columns none.
+    let file = picture(folder.path(), "flat.png", 32, 16);
+    let map = folder.path().join("map.png");
+    for method in ["atman", "saliency"] {
+        let asked = ["explain", "-m", model.path(), "--image", file.to_str().unwrap(), "--class", "0", "--method", method];
+        let a = json_of(&[&asked[..], &["--json", "-o", map.to_str().unwrap()]].concat());
+        assert_eq!(a["input"]["image"]["seen"], json!({ "left": 0.0, "top": 0.0, "width": 1.0, "height": 1.0 }));
+        let features = a["features"].as_array().unwrap();
+        assert_eq!(features.len(), 8, "{method}");
+        assert_eq!(features[0]["text"], "row 1, column 0");
+        assert_eq!(features[4]["region"], json!({ "left": 0.0, "top": 0.5, "width": 0.25, "height": 0.5 }));
+        if method == "saliency" {
+            assert_eq!((&a["pixels"]["width"], &a["pixels"]["height"]), (&json!(32), &json!(16)));
+        }
+    }
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     let (vit, clip, folder) = (Model::new("vit"), Model::new("clip"), tempfile::tempdir().unwrap());
     let file = picture(folder.path(), "disc.png", 40, 40);
