@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum, builder::PossibleValuesParser};
 use pellucid::{
     Attribution, Error, Result,
-    render::{self, ColourDepth, Options, Render, Theme},
+    render::{self, ColourDepth, Graphics, Options, Render, Theme},
 };
 
 use crate::{compare, drawing::DrawArgs, text};
@@ -176,6 +176,23 @@ impl Outputs {
         }
     }
 
+    /// How the terminal shows pictures, going by what it says of itself. Within tmux or screen, which swallow them, it does not.
+    fn graphics(&self) -> Option<Graphics> {
+        let is = |name: &str, words: &[&str]| std::env::var(name).is_ok_and(|v| words.iter().any(|w| v.eq_ignore_ascii_case(w)));
+        let says = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        if !io::stdout().is_terminal() || says("TMUX") || says("STY") {
+            return None;
+        }
+        if says("KITTY_WINDOW_ID")
+            || is("TERM", &["xterm-kitty", "xterm-ghostty"])
+            || is("TERM_PROGRAM", &["ghostty"])
+            || says("KONSOLE_VERSION")
+        {
+            return Some(Graphics::Kitty);
+        }
+        is("TERM_PROGRAM", &["iTerm.app", "WezTerm", "mintty"]).then_some(Graphics::Iterm)
+    }
+
     /// Draws and writes everything; says on standard error which files there are now. Each explanation comes with what is added to the names of
     /// its files (nothing for the first); on standard output they stand one behind the other, in JSON as one list.
     ///
@@ -190,7 +207,8 @@ impl Outputs {
                 (Some(_), _) => (self.drawing.width, ColourDepth::None),
             };
             let width = self.width.map_or(width, usize::from);
-            let options = Options { width, colour, ..self.drawing.clone() };
+            let graphics = path.is_none().then(|| self.graphics()).flatten();
+            let options = Options { width, colour, graphics, ..self.drawing.clone() };
             let drawn = explanations.iter().map(|(_, a)| form.render(a, &options)).collect::<Result<Vec<_>>>()?;
             let several = drawn.len() > 1;
             match path {

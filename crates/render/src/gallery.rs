@@ -26,7 +26,7 @@ pub struct Explained<'a> {
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:light-dark(#1b1f24,#e6e9ee);--soft:light-dark(#5b6470,#9aa4b1);--paper:light-dark(#fff,#14171b);--line:light-dark(#d9dee5,#2c333c)}\
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}main{max-width:76rem;margin:0 auto;padding:1.5rem}\
-h1{font-size:1.4rem}p{color:var(--soft);margin:.2rem 0}ol{list-style:none;margin:1.5rem 0;padding:0;display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,34rem),1fr))}\
+h1{font-size:1.4rem}p{color:var(--soft);margin:.2rem 0}ol{list-style:none;margin:1.5rem 0;padding:0;display:grid;gap:1.5rem;align-items:start;grid-template-columns:repeat(auto-fill,minmax(min(100%,34rem),1fr))}\
 li{border:1px solid var(--line);border-radius:.5rem;overflow:hidden}img{display:block;width:100%;height:auto}div{padding:.6rem .9rem}h2{font-size:1rem;margin:0;overflow-wrap:anywhere}\
 .why{color:light-dark(#a3262a,#ff9a94)}a{color:inherit}";
 

@@ -77,6 +77,8 @@ pub struct Options {
     pub interpolation: Interpolation,
     /// Which scores have the colours at the ends of a picture's scale.
     pub scale: MapScale,
+    /// How a terminal shows pictures as such; `None`: it does not, and half blocks or figures stand for them.
+    pub graphics: Option<Graphics>,
     /// How a map is laid over its picture.
     pub overlay: Overlay,
     /// Opacity of the map over its picture where it is strongest, 0 to 1.
@@ -97,11 +99,21 @@ impl Default for Options {
             palette: None,
             interpolation: Interpolation::Bilinear,
             scale: MapScale::Auto,
+            graphics: None,
             overlay: Overlay::Fading,
             opacity: 0.8,
             mask: Mask::None,
         }
     }
+}
+
+/// A protocol by which a terminal shows pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Graphics {
+    /// That of kitty, also spoken by Ghostty and Konsole.
+    Kitty,
+    /// That of iTerm2, also spoken by WezTerm and mintty.
+    Iterm,
 }
 
 /// How many colours a terminal has.

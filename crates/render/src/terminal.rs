@@ -3,6 +3,7 @@
 //! Nothing of the prompt reaches the terminal raw: escapes, controls and bidirectional overrides are shown, not sent. With colours, what
 //! supports is bold and what opposes is underlined; without, marks in brackets tell sign and strength: `[++France]`.
 
+mod inline;
 pub(crate) mod paint;
 pub(crate) mod picture;
 

@@ -1,18 +1,18 @@
-//! A picture in a terminal: two pixels a character in upper and lower halves, the picture and its heat map side by side; with sixteen colours
+//! A picture in a terminal: as such where the terminal can show pictures, else two pixels a character in upper and lower halves, the picture and its heat map side by side; with sixteen colours
 //! or none, a grid of figures. Signs in the map and the list of the strongest parts tell for and against without colour.
 
 use anstyle::{Ansi256Color, Color, RgbColor, Style};
 use image::RgbImage;
 use pellucid_core::{Region, Result, Sign};
 
-use super::Page;
 use super::paint::{Paint, Tone};
+use super::{Page, inline};
 use crate::layout::Section;
 use crate::picture::Interpolation;
 use crate::picture::layer::resized;
 use crate::picture::names::Top;
 use crate::picture::scene::{Scene, Shown};
-use crate::{ColourDepth, Options, describe};
+use crate::{ColourDepth, Graphics, Options, describe};
 
 /// Most columns of a picture, and most rows of characters.
 const COLUMNS: usize = 56;
@@ -27,7 +27,11 @@ const ACROSS: usize = 24;
 impl Page<'_> {
     pub(super) fn pictured(&self, scene: &Scene<'_>, sections: &[Section], options: &Options) -> Result<Vec<u8>> {
         let tops = scene.top(options.top);
-        let map = if half_blocks(options.colour) { self.pictures(scene, &tops)? } else { figures(scene, &self.paint, self.width)? };
+        let map = if half_blocks(options.colour) {
+            self.pictures(scene, &tops, options.graphics)?
+        } else {
+            figures(scene, &self.paint, self.width)?
+        };
         let scale =
             if half_blocks(options.colour) { swatches(scene, self.paint.depth) } else { self.plain(Tone::Quiet, &key(scene)).join("\n") };
         let shown = if half_blocks(options.colour) { Shown::Coarse } else { Shown::Figures };
@@ -40,9 +44,16 @@ impl Page<'_> {
     }
 
     /// The picture, and beside it, where there is room, the map over it.
-    fn pictures(&self, scene: &Scene<'_>, tops: &(Vec<Top>, Vec<Top>)) -> Result<String> {
+    fn pictures(&self, scene: &Scene<'_>, tops: &(Vec<Top>, Vec<Top>), graphics: Option<Graphics>) -> Result<String> {
         let beside = self.width >= 50;
         let columns = if beside { (self.width - GAP.len()) / 2 } else { self.width }.min(COLUMNS);
+        if let Some(graphics) = graphics.filter(|_| beside) {
+            // `small` counts two pixels to a row.
+            let (photo, over) = small(scene, columns * inline::CELL[0], ROWS * inline::CELL[1] / 2)?;
+            let wide = (photo.width() as usize).div_ceil(inline::CELL[0]);
+            let head = self.paint.text(Tone::Quiet, &format!("{:wide$}{GAP}with the heat map", "picture"));
+            return Ok(format!("{head}\n{}", inline::side_by_side(graphics, [&photo, &over], GAP.len())?));
+        }
         let (photo, over) = small(scene, columns, ROWS)?;
         let tags = tags(scene, tops, &over);
         let (photo, over) = (halves(&photo, &[], self.paint.depth), halves(&over, &tags, self.paint.depth));
