@@ -12,6 +12,9 @@ use crate::picture::scene::{Scene, Shown};
 const GAP: f64 = 18.0;
 /// Narrower pages than this, in columns, have the three one below the other, and so have pictures wider than twice their height.
 const NARROW: usize = 54;
+/// Where the place stands in a line of a list, and what a letter takes there, with room to spare.
+const PLACE: f64 = 102.0;
+const LETTER: f64 = 7.2;
 /// Pixels of a layer for each of the page: as many as the PNG has.
 const SHARP: f64 = 2.0;
 /// Most pixels of a layer's edge.
@@ -136,7 +139,13 @@ impl Page<'_> {
             true => [("strongest for", &supporting[..]), ("strongest against, broken lines", &opposing[..])],
             false => [("strongest", &supporting[..half]), ("", &supporting[half..])],
         };
-        let beside = self.columns >= NARROW;
+        // A line is a tag, a score, and a place with its pixels, or without where there is no room for them.
+        let inner = self.columns as f64 * COLUMN;
+        let whole = |top: &Top| format!("{} · {}", scene.place(top.part), scene.pixels(top.part));
+        let longest = supporting.iter().chain(opposing).map(|t| whole(t).chars().count()).max().unwrap_or(0);
+        let wide = PLACE + longest as f64 * LETTER;
+        let beside = 2.0 * wide + GAP <= inner;
+        let with_pixels = wide <= inner;
         self.y += 12.0;
         let start = self.y;
         let mut lowest = start;
@@ -149,7 +158,7 @@ impl Page<'_> {
             }
             for top in tops {
                 y += 19.0;
-                let place = format!("{} · {}", scene.place(top.part), scene.pixels(top.part));
+                let place = if with_pixels { whole(top) } else { scene.place(top.part) };
                 let score = scene.number(scene.boxes.parts[top.part].score);
                 put(
                     &mut self.body,
@@ -159,7 +168,7 @@ impl Page<'_> {
                         top.tag,
                         x + 88.0,
                         escape(&score),
-                        x + 102.0,
+                        x + PLACE,
                         escape(&place),
                         b = y - 5.0,
                     ),
