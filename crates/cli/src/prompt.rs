@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use pellucid::{
     Error, Result,
-    core::Region,
+    core::{Region, RegionControl, units::check_factor},
     models::image::{Picture, Transparency},
     prompt::Prompt,
 };
@@ -51,6 +51,9 @@ pub(crate) struct PictureArgs {
     /// A part of the picture that gets one score, in fractions of its size: LEFT,TOP,WIDTH,HEIGHT; may be repeated
     #[arg(long = "box", value_name = "BOX", requires = "image", value_parser = part)]
     regions: Vec<Region>,
+    /// Attention to a part of the picture is changed throughout: LEFT,TOP,WIDTH,HEIGHT=FACTOR (0 removes it, above 1 amplifies); may be repeated
+    #[arg(long, value_name = "BOX=FACTOR", requires = "image", value_parser = controlled)]
+    control: Vec<RegionControl>,
 }
 
 impl PromptArgs {
@@ -77,7 +80,7 @@ impl PictureArgs {
     pub(crate) fn meaning(self) -> Result<Option<Prompt>> {
         let Some(path) = &self.image else { return Ok(None) };
         let picture = Box::new(self.picture(path)?);
-        Ok(Some(Prompt::Image { picture, regions: self.regions }))
+        Ok(Some(Prompt::Image { picture, regions: self.regions, controls: self.control }))
     }
 
     /// Reads a picture on these terms.
@@ -117,6 +120,14 @@ fn part(written: &str) -> Result<Region, String> {
     let [left, top, width, height] = numbers[..] else { return Err(wrong()) };
     let along = |start: f64, size: f64| start >= 0.0 && size > 0.0 && start + size <= 1.0 + 1e-9;
     if along(left, width) && along(top, height) { Ok(Region { left, top, width, height }) } else { Err(wrong()) }
+}
+
+/// A part of a picture and a factor.
+fn controlled(written: &str) -> Result<RegionControl, String> {
+    let (region, factor) =
+        written.rsplit_once('=').ok_or_else(|| format!("`{written}` has no factor; write LEFT,TOP,WIDTH,HEIGHT=FACTOR"))?;
+    let factor = factor.trim().parse().map_err(|_| format!("`{factor}` is not a factor, a number from 0 on"))?;
+    Ok(RegionControl { region: part(region)?, factor: check_factor(factor).map_err(|e| e.to_string())? })
 }
 
 /// The text of a file, without its last line break; `-` is standard input.

@@ -108,8 +108,21 @@ pub struct ImageRecord {
     pub seen: Region,
     /// Patches that the seen part was cut into: `[rows, columns]`.
     pub grid: [usize; 2],
+    /// Parts of it whose attention was changed throughout, in the clean run, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<RegionControl>,
     /// The picture itself, for drawing: a `data:` address of a PNG or JPEG, perhaps made smaller, the same shape.
     pub picture: String,
+}
+
+/// A part of a picture, and the factor that attention to it gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionControl {
+    /// Which part.
+    pub region: Region,
+    /// 0 removes, below 1 suppresses, above 1 amplifies; patches that the part covers partly get it partly.
+    pub factor: f64,
 }
 
 /// A box in a picture, in fractions of its width and height: 0 to 1 from the left and from the top.

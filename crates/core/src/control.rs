@@ -121,6 +121,27 @@ impl Control {
         self.layers.as_deref()
     }
 
+    /// Both at once: a key that both act on gets the product of its factors.
+    ///
+    /// # Errors
+    /// Controls of different modes, or of different layers.
+    pub fn and(&self, other: &Control) -> Result<Self> {
+        if other.factors.is_empty() {
+            return Ok(self.clone());
+        }
+        if self.factors.is_empty() {
+            return Ok(other.clone());
+        }
+        if self.mode != other.mode || self.layers != other.layers {
+            let said =
+                |c: &Control| format!("{} in {}", c.mode, c.layers.as_ref().map_or("all layers".into(), |l| format!("layers {l:?}")));
+            let what = format!("a control of mode {} cannot act together with one of mode {}", said(self), said(other));
+            return Err(Error::Unsupported(what));
+        }
+        let positions = self.factors.iter().chain(&*other.factors).map(|f| f.0);
+        Self::new(self.mode, positions.map(|p| (p, self.factor(p) * other.factor(p))), self.layers())
+    }
+
     /// The first position whose key is treated differently under `self` and `other`, or `None` if they do the same.
     pub fn first_difference(&self, other: &Control) -> Option<usize> {
         if self.factors.is_empty() && other.factors.is_empty() {
@@ -131,5 +152,23 @@ impl Control {
         }
         let differs = |a: &Control, b: &Control| a.factors.iter().find(|(p, f)| b.factor(*p) != *f).map(|f| f.0);
         [differs(self, other), differs(other, self)].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_controls_act_at_once_by_the_product_of_their_factors() {
+        let of =
+            |factors: &[(usize, f64)], layers: Option<&[usize]>| Control::new(Mode::LogAdditive, factors.iter().copied(), layers).unwrap();
+        let both = of(&[(1, 0.5), (4, 2.0)], None).and(&of(&[(0, 0.1), (4, 0.25), (1, 2.0)], None)).unwrap();
+        assert_eq!(both.factors(), [(0, 0.1), (4, 0.5)]);
+        assert_eq!(Control::none().and(&both).unwrap(), both);
+        assert_eq!(both.and(&Control::none()).unwrap(), both);
+        let other = Control::new(Mode::MinShift, [(0, 0.1)], None).unwrap();
+        assert!(both.and(&other).unwrap_err().to_string().contains("log-additive in all layers cannot act together"));
+        assert!(both.and(&of(&[(0, 0.1)], Some(&[1]))).unwrap_err().to_string().contains("layers [1]"));
     }
 }

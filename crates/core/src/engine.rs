@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::{Error, Result, model::Model};
+use crate::{Error, Result, control::Control, model::Model};
 
 /// Arithmetic of the fast pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Engine<'m> {
     pub max_memory: Option<u64>,
     /// Whether copies of a causal model borrow the clean run's keys and values up to their first change. Only tests turn it off.
     pub share_prefix: bool,
+    /// Control that is on in every walk, together with what a walk asks for itself; not in [`Engine::decoder`].
+    pub control: Control,
     /// Who is told how far it is.
     pub progress: Arc<dyn Progress>,
     /// Set from outside to stop: the walk ends with [`Error::Interrupted`] at the next tile.
@@ -85,20 +87,28 @@ impl<'m> Engine<'m> {
             compute: Compute::default(),
             max_memory: None,
             share_prefix: true,
+            control: Control::none(),
             progress: Arc::new(Silent),
             cancel: Arc::default(),
         }
     }
 
-    /// The same terms for another model.
+    /// The same with this control in every walk.
+    #[must_use]
+    pub fn under(self, control: Control) -> Self {
+        Self { control, ..self }
+    }
+
+    /// The same terms for another model, whose input is another: no control is on.
     #[must_use]
     pub fn with<'o>(&self, model: &'o Model) -> Engine<'o> {
-        let Engine { model: _, compute, max_memory, share_prefix, progress, cancel } = self;
+        let Engine { model: _, compute, max_memory, share_prefix, control: _, progress, cancel } = self;
         Engine {
             model,
             compute: *compute,
             max_memory: *max_memory,
             share_prefix: *share_prefix,
+            control: Control::none(),
             progress: progress.clone(),
             cancel: cancel.clone(),
         }

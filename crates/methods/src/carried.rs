@@ -11,7 +11,7 @@
 //! A full matrix is as many rows as there are positions: it starts as the identity and is carried down just the same.
 //! Memory: two numbers a position and row; a full matrix takes 2·n² of 8 bytes. `C_l` is seen in blocks of query rows and not kept.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use pellucid_core::{
     Compute, Engine, Input, Outcome, Question, Result, Score,
@@ -277,12 +277,5 @@ impl Carry {
 
 /// The same engine in f64.
 pub fn double<'m>(engine: &Engine<'m>) -> Engine<'m> {
-    Engine {
-        model: engine.model,
-        compute: Compute::F64,
-        max_memory: engine.max_memory,
-        share_prefix: engine.share_prefix,
-        progress: Arc::clone(&engine.progress),
-        cancel: Arc::clone(&engine.cancel),
-    }
+    Engine { compute: Compute::F64, ..engine.with(engine.model).under(engine.control.clone()) }
 }

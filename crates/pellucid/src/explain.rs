@@ -139,7 +139,7 @@ impl Request {
         let (prompt, aim) = match (&self.prompt, &self.aim) {
             (Prompt::Text(text), Aim::SimilarTo(other)) => (Prompt::Text(other.clone()), Aim::SimilarTo(text.clone())),
             (Prompt::Image { picture, .. }, Aim::Picture(other)) => {
-                (Prompt::Image { picture: other.clone(), regions: Vec::new() }, Aim::Picture(picture.clone()))
+                (Prompt::Image { picture: other.clone(), regions: Vec::new(), controls: Vec::new() }, Aim::Picture(picture.clone()))
             }
             (Prompt::Image { picture, .. }, Aim::SimilarTo(text)) => (Prompt::Text(text.clone()), Aim::Picture(picture.clone())),
             (Prompt::Image { picture, .. }, Aim::Texts(Texts { texts, chosen, .. })) => {
@@ -183,6 +183,7 @@ impl Prepared {
     pub fn for_any(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
         let mut reading = Reading::new(&request.prompt, &request.within, loaded)?;
         let own = reading.model(loaded)?;
+        let engine = &engine.with(own).under(reading.control());
         let goal = Goal::new((&request.aim, request.contrast.as_ref()), request.mask_at, &mut reading, loaded, engine)?;
         let mut cut = Cut::new(request, &reading, loaded)?;
         if request.target_features {
@@ -262,10 +263,7 @@ impl Prepared {
 
     /// With the model that is asked, on the same terms.
     fn on<T>(&self, engine: &Engine<'_>, work: impl FnOnce(&Engine<'_>) -> T) -> T {
-        match &self.goal.model {
-            Some(model) => work(&engine.with(model)),
-            None => work(engine),
-        }
+        work(&engine.with(self.goal.model.as_ref().unwrap_or(engine.model)).under(self.reading.control()))
     }
 
     fn record(

@@ -1,7 +1,8 @@
 //! A picture as a model sees it, and its parts as features.
 
 use pellucid_core::{
-    Error, Feature, FeaturePositions, ImageRecord, Input, Model, Part, Patches, PixelScores, Region, Result, units::Granularity,
+    Control, Error, Feature, FeaturePositions, ImageRecord, Input, Mode, Model, Part, Patches, PixelScores, Region, RegionControl, Result,
+    units::{Granularity, Overlap, effective_factor},
 };
 use pellucid_models::{
     Loaded,
@@ -32,6 +33,8 @@ pub struct Seen {
     pub regions: Vec<Region>,
     /// Where all of what the model was given lies: beyond the picture where a small one was padded.
     given: Region,
+    /// What is done to its attention throughout.
+    pub(crate) control: Control,
 }
 
 impl Seen {
@@ -53,7 +56,23 @@ impl Seen {
         let input = patches.input(&prepared.pixels)?;
         let regions = (0..patches.count()).map(|i| prepared.patch(patches.grid, i / patches.grid[1], i % patches.grid[1])).collect();
         let record = picture.record(clipped(&prepared.seen), patches.grid, KEPT_SIDE)?;
-        Ok(Self { input, record, patches, regions, given: prepared.seen })
+        Ok(Self { input, record, patches, regions, given: prepared.seen, control: Control::none() })
+    }
+
+    /// The same with attention to parts of it changed throughout: a patch that is covered in part gets the factor in part.
+    ///
+    /// # Errors
+    /// A factor that is none; a part outside what the model sees.
+    pub fn under(mut self, controls: &[RegionControl]) -> Result<Self> {
+        let mut factors = Vec::new();
+        for RegionControl { region, factor } in controls {
+            let covered = self.boxes(&[*region])?.positions;
+            let patches = covered.iter().flat_map(|f| &f.positions);
+            factors.extend(patches.map(|(p, share)| (*p, effective_factor(*factor, *share, Overlap::Partial))));
+        }
+        self.control = Control::new(Mode::LogAdditive, factors, None)?;
+        self.record.controls = controls.to_vec();
+        Ok(self)
     }
 
     /// Scores of pixels, `[height, width]` of what the model was given, as they lie over the part of the picture that it saw: padding is left out.
@@ -98,7 +117,7 @@ impl Seen {
     ///
     /// # Errors
     /// One that lies outside what the model sees.
-    pub fn regions(&self, regions: &[Region]) -> Result<Units> {
+    pub fn boxes(&self, regions: &[Region]) -> Result<Units> {
         let named: Vec<_> = regions.iter().map(|r| (format!("box {},{},{},{}", r.left, r.top, r.width, r.height), *r)).collect();
         let units = self.covered(&named);
         match regions.iter().zip(&named).find(|(_, (name, _))| !units.features.iter().any(|f| f.text == *name)) {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use pellucid_core::{
-    Error, Input, Model, Region, Result, Span, Symbol, Token,
+    Control, Error, Input, Model, Region, RegionControl, Result, Span, Symbol, Token,
     model::Description,
     units::{Which, spans},
 };
@@ -27,6 +27,8 @@ pub enum Prompt {
         picture: Box<Picture>,
         /// Parts of it that get scores in place of patches or tiles; empty: all of it.
         regions: Vec<Region>,
+        /// Parts of it whose attention is changed throughout; of several that cover a patch the last one counts.
+        controls: Vec<RegionControl>,
     },
     /// A text as it is.
     Text(String),
@@ -120,7 +122,7 @@ impl Reading {
     pub fn new(prompt: &Prompt, within: &Within, loaded: &Loaded) -> Result<Self> {
         let (tokenizer, model) = (loaded.tokenizer.as_ref(), reader(prompt, loaded)?.description());
         let mut reading = match prompt {
-            Prompt::Image { picture, .. } => return Self::of_picture(picture, within, loaded),
+            Prompt::Image { picture, controls, .. } => return Self::of_picture(picture, controls, within, loaded),
             Prompt::Ids(ids) => return Self::of_ids(ids, within),
             Prompt::Text(text) if !model.causal => Self::whole(text, None, needed(tokenizer)?, model)?,
             Prompt::Text(text) => Self::plain(text.clone(), needed(tokenizer)?)?,
@@ -136,11 +138,16 @@ impl Reading {
         Ok(reading)
     }
 
-    fn of_picture(picture: &Picture, within: &Within, loaded: &Loaded) -> Result<Self> {
+    fn of_picture(picture: &Picture, controls: &[RegionControl], within: &Within, loaded: &Loaded) -> Result<Self> {
         if *within != Within::default() {
             return Err(Error::request("parts of a text were named, but a picture was given; name parts of a picture with --box"));
         }
-        Ok(Self { seen: Some(Seen::new(picture, loaded)?), ..Self::default() })
+        Ok(Self { seen: Some(Seen::new(picture, loaded)?.under(controls)?), ..Self::default() })
+    }
+
+    /// What is done to its attention throughout.
+    pub(crate) fn control(&self) -> Control {
+        self.seen.as_ref().map_or_else(Control::none, |seen| seen.control.clone())
     }
 
     /// The tower that reads it.

@@ -6,11 +6,12 @@ mod pictures;
 use pellucid::{
     Compute, Control, Engine, Mode, Model, Symbol,
     core::{
-        Input,
+        Input, Score,
         candle::{DType, Tensor},
         model::Outputs,
+        rules::Rules,
         walk::{
-            down::{Descent, Wanted},
+            down::{Descent, Signal, Term, Wanted},
             trace::Site,
             up::{Answer, Ask, Copy, Document, Readout, TokenScore},
         },
@@ -196,6 +197,50 @@ fn the_fast_pass_equals_the_recording_pass_under_every_control() {
                 }
             }
         }
+    });
+}
+
+/// An engine under a control does to every walk what the control does to a document of its own.
+#[test]
+fn an_engine_under_a_control_walks_as_documents_under_it_do() {
+    each(|name, model| {
+        let control = Control::new(Mode::LogAdditive, [(1, 0.0), (4, 2.5)], None).unwrap();
+        let (plain, input) = (Engine::new(model), input(model, 9, 3));
+        let under = Engine::new(model).under(control.clone());
+        let asks: Vec<Ask> = rows(model, 9).map(|position| Ask { position, tokens: vec![] }).collect();
+        let readout = Readout { logits: true, ..Readout::default() };
+        let own = |factor| Control::new(Mode::LogAdditive, [(4, factor), (6, 0.3)], None).unwrap();
+        let walk = |engine: &Engine<'_>, clean: Control, changed: Control| {
+            let document = Document { input: input.clone(), control: clean, asks: asks.clone() };
+            let copy = Copy { document: 0, input: None, control: changed, asks: asks.clone() };
+            let up = engine.up(&[document], &[copy], readout).unwrap();
+            [numbers(&up.documents), numbers(&up.copies)].concat()
+        };
+        let both = Control::new(Mode::LogAdditive, [(1, 0.0), (4, 2.5 * 0.2), (6, 0.3)], None).unwrap();
+        let (got, expected) = (walk(&under, Control::none(), own(0.2)), walk(&plain, control.clone(), both));
+        assert_eq!(furthest(&got, &expected), 0.0, "{name}");
+        let traced = |engine: &Engine<'_>, control: &Control| {
+            let mut last: Vec<f64> = Vec::new();
+            let mut keep = |_: Site, tensor: &Tensor| {
+                last = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+                Ok(())
+            };
+            engine.trace(&input, control, &mut keep).unwrap();
+            last
+        };
+        assert_eq!(traced(&under, &Control::none()), traced(&plain, &control), "{name}");
+        if model.scores() > 0 {
+            let term = Term { row: 0, output: 0, score: Score::Logit, temperature: 1.0, weight: 1.0 };
+            let down = |engine: &Engine<'_>, control: Control| {
+                let signals = vec![Signal { rules: Rules::GRADIENT, terms: vec![term] }];
+                let descent = Descent { input: input.clone(), control, signals, ..Descent::default() };
+                let wanted = Wanted { hidden: vec![0], ..Wanted::default() };
+                engine.down(&[descent], &wanted, &mut |_| Ok(())).unwrap().descents.pop().unwrap()
+            };
+            assert_eq!(down(&under, Control::none()), down(&plain, control.clone()), "{name}");
+        }
+        let refused = Control::new(Mode::Multiply, [(0, 0.5)], None).unwrap();
+        assert!(under.trace(&input, &refused, &mut |_: Site, _: &Tensor| Ok(())).unwrap_err().to_string().contains("cannot act together"));
     });
 }
 

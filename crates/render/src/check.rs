@@ -79,6 +79,12 @@ fn image(image: &ImageRecord) -> Result<(), String> {
     if image.grid.iter().any(|n| !(1..=MAX_PATCHES).contains(n)) {
         return Err(format!("input.image.grid is {:?}, rows and columns must be 1 to {MAX_PATCHES}", image.grid));
     }
+    for (i, control) in image.controls.iter().enumerate() {
+        region(&format!("input.image.controls[{i}].region"), &control.region)?;
+        if !(control.factor.is_finite() && control.factor >= 0.0) {
+            return Err(format!("input.image.controls[{i}].factor is {}, not a finite number of at least 0", control.factor));
+        }
+    }
     region("input.image.seen", &image.seen)
 }
 

@@ -111,6 +111,11 @@ pub(crate) fn method(a: &Attribution) -> String {
         parameters(a).filter(|(_, v)| !v.is_array() && !v.is_object()).take(8).map(|(k, v)| format!("{} {}", label(k, 24), value(v, 24))),
     );
     parts.extend(m.seed.map(|s| format!("seed {s}")));
+    if let Some(controls) = a.input.image.as_ref().map(|i| &i.controls).filter(|c| !c.is_empty()) {
+        let factors: Vec<String> = controls.iter().take(8).map(|c| format!("×{}", c.factor)).collect();
+        let parts_of = if controls.len() == 1 { "a part" } else { "parts" };
+        parts.push(format!("attention to {parts_of} of the picture {} throughout", factors.join(", ")));
+    }
     parts.join(" · ")
 }
 

@@ -132,6 +132,7 @@ fn settings(request: &Request, loaded: &Loaded) -> Json {
         "temperature": request.temperature,
         "postprocessing": request.postprocessing.name(),
         "boxes": if let Prompt::Image { regions, .. } = &request.prompt { json!(regions) } else { Json::Null },
+        "controls": if let Prompt::Image { controls, .. } = &request.prompt { json!(controls) } else { Json::Null },
     })
 }
 

@@ -117,6 +117,56 @@ fn tiles_and_boxes_are_units_that_may_cover_parts_of_patches() {
 }
 
 #[test]
+fn attention_to_a_part_of_a_picture_can_be_changed_throughout() {
+    let (model, folder) = (Model::new("vit"), tempfile::tempdir().unwrap());
+    let file = picture(folder.path(), "disc.png", 64, 64);
+    let explain = |more: &[&str]| {
+        json_of(&[&["explain", "-m", model.path(), "--image", file.to_str().unwrap(), "--class", "0", "--json"], more].concat())
+    };
+    let logit = |a: &Json| a["target"]["tokens"][0]["logit"].as_f64().unwrap();
+    let plain = explain(&[]);
+    let same = explain(&["--control", "0,0,1,1=1"]);
+    assert_eq!((&same["scores"], logit(&same)), (&plain["scores"], logit(&plain)));
+    for method in ["atman", "occlusion", "chefer", "saliency", "alti"] {
+        // The patch in row 0, column 1, and half of its right neighbour.
+        let removed = explain(&["--method", method, "--control", "0.25,0,0.375,0.25=0"]);
+        assert_eq!(removed["input"]["image"]["controls"][0]["factor"], 0.0);
+        assert_ne!(logit(&removed), logit(&plain), "{method}");
+        let scores = numbers(&removed["scores"]["combined"]);
+        if method != "alti" {
+            // Nobody looks at it any more: suppressing, replacing or changing it changes nothing.
+            assert_eq!(scores[1], 0.0, "{method}");
+        }
+        assert_ne!(scores[2], 0.0, "{method}");
+    }
+    // Suppressed to a tenth by AtMan on top: what is halved already.
+    let halved = explain(&["--control", "0.25,0,0.25,0.25=0.5"]);
+    let by_hand = explain(&["--control", "0.25,0,0.25,0.25=0.05"]);
+    let difference = logit(&halved) - logit(&by_hand);
+    assert!((numbers(&halved["scores"]["combined"])[1] - difference).abs() < 1e-5);
+    for (bad, says) in
+        [("0,0,1,1", "has no factor"), ("0,0,1,1=-1", "at least 0"), ("0,0,2,1=0", "LEFT,TOP"), ("0,0,1,1=x", "not a factor")]
+    {
+        let told = refused(2, &["explain", "-m", model.path(), "--image", file.to_str().unwrap(), "--control", bad]);
+        assert!(told.contains(says), "{bad}: {told}");
+    }
+    let told = refused_any(&[
+        "explain",
+        "-m",
+        model.path(),
+        "--image",
+        file.to_str().unwrap(),
+        "--class",
+        "0",
+        "--mode",
+        "multiply",
+        "--control",
+        "0,0,1,1=0",
+    ]);
+    assert!(told.contains("cannot act together"), "{told}");
+}
+
+#[test]
 fn a_picture_is_explained_against_each_text_and_each_text_against_the_picture() {
     let (model, folder) = (Model::new("clip"), tempfile::tempdir().unwrap());
     let file = picture(folder.path(), "disc.png", 40, 40);

@@ -140,10 +140,20 @@ impl Engine<'_> {
     /// An input, target or layer that the model does not have, an operation that a rule set has no rule for, a control that is not log-additive,
     /// too little memory, an interruption, whatever `see` returns.
     pub fn down(&self, descents: &[Descent], wanted: &Wanted, see: &mut See<'_>) -> Result<Landing> {
+        let controlled = self.controlled_descents(descents)?;
+        let descents = controlled.as_deref().unwrap_or(descents);
         match self.compute {
             Compute::F32 => Down::<f32>::new(self, descents, wanted)?.run(see),
             Compute::F64 => Down::<f64>::new(self, descents, wanted)?.run(see),
         }
+    }
+
+    /// The same under the engine's own control, if it has one.
+    fn controlled_descents(&self, descents: &[Descent]) -> Result<Option<Vec<Descent>>> {
+        if self.control.factors().is_empty() {
+            return Ok(None);
+        }
+        descents.iter().map(|d| Ok(Descent { control: self.control.and(&d.control)?, ..d.clone() })).collect::<Result<_>>().map(Some)
     }
 
     /// What the first block takes, `[row, d_model]`: token embeddings with all that the model adds and does to them.

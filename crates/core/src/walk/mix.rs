@@ -77,6 +77,7 @@ impl Engine<'_> {
     /// An input or target that the model does not have, a control that is not log-additive, too little memory, an interruption, whatever the
     /// mixer returns.
     pub fn mix<M: Mixer>(&self, input: &Input, control: &Control, terms: &[Term], order: Order, mixer: &mut M) -> Result<Mixed> {
+        let control = &self.control.and(control)?;
         match self.compute {
             Compute::F32 => Mix::<f32>::new(self, input, control, terms)?.run(order, mixer),
             Compute::F64 => Mix::<f64>::new(self, input, control, terms)?.run(order, mixer),

@@ -63,6 +63,7 @@ impl Engine<'_> {
             Compute::F32 => DType::F32,
             Compute::F64 => DType::F64,
         };
+        let control = &self.control.and(control)?;
         let mut pass = RecordingPass { input, weights: self.model.weights(), control, dtype, observer };
         let mut x = open(architecture.embed(&mut pass)?);
         for layer in 0..description.layers {

@@ -106,6 +106,8 @@ impl Engine<'_> {
     /// # Errors
     /// An empty document, one longer than the model's context, a token or position outside, too little memory, an interruption.
     pub fn up(&self, documents: &[Document], copies: &[Copy], readout: Readout) -> Result<Ascent> {
+        let controlled = self.controlled(documents, copies)?;
+        let (documents, copies) = controlled.as_ref().map_or((documents, copies), |(d, c)| (d, c));
         match self.compute {
             Compute::F32 => Walk::<f32>::new(self, documents, copies, readout)?.run(),
             Compute::F64 => Walk::<f64>::new(self, documents, copies, readout)?.run(),
@@ -117,6 +119,19 @@ impl Engine<'_> {
     /// # Errors
     /// As [`Engine::up`], without running.
     pub fn estimate(&self, documents: &[Document], copies: &[Copy]) -> Result<Estimate> {
+        let controlled = self.controlled(documents, copies)?;
+        let (documents, copies) = controlled.as_ref().map_or((documents, copies), |(d, c)| (d, c));
         Ok(Walk::<f32>::new(self, documents, copies, Readout::default())?.plan()?.1)
+    }
+
+    /// The same under the engine's own control, if it has one.
+    fn controlled(&self, documents: &[Document], copies: &[Copy]) -> Result<Option<(Vec<Document>, Vec<Copy>)>> {
+        if self.control.factors().is_empty() {
+            return Ok(None);
+        }
+        let documents =
+            documents.iter().map(|d| Ok(Document { control: self.control.and(&d.control)?, ..d.clone() })).collect::<Result<_>>()?;
+        let copies = copies.iter().map(|c| Ok(Copy { control: self.control.and(&c.control)?, ..c.clone() })).collect::<Result<_>>()?;
+        Ok(Some((documents, copies)))
     }
 }

@@ -120,6 +120,7 @@ impl Picture {
             height: self.height as u32,
             seen,
             grid,
+            controls: Vec::new(),
             picture: self.to_data_url(longest_side)?,
         })
     }

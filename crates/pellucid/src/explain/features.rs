@@ -95,7 +95,7 @@ fn of_picture(request: &Request, seen: &Seen) -> Result<Cut> {
         return Err(Error::request("a picture has no special tokens; leave out --special-tokens"));
     }
     let units = match &request.prompt {
-        Prompt::Image { regions, .. } if !regions.is_empty() => Units { name: "box".into(), ..seen.regions(regions)? },
+        Prompt::Image { regions, .. } if !regions.is_empty() => Units { name: "box".into(), ..seen.boxes(regions)? },
         _ => seen.units(&request.units)?,
     };
     Ok(Cut { features: units.features, positions: units.positions, units: units.name })

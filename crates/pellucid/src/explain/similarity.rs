@@ -39,7 +39,7 @@ pub(super) fn goal(aim: &Aim, contrast: Option<&Aim>, reading: &Reading, loaded:
     let target = match target {
         Some(target) => target,
         None => {
-            let own = vector(&reading.input(own.description()), &engine.with(own))?;
+            let own = vector(&reading.input(own.description()), engine)?; // the engine is this tower's, under the reading's control
             let chosen =
                 (0..others.vectors.len()).max_by(|a, b| cosine(&own, &others.vectors[*a]).total_cmp(&cosine(&own, &others.vectors[*b])));
             let chosen = chosen.expect("texts were checked to be some");

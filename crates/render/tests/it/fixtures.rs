@@ -57,6 +57,7 @@ pub(crate) fn patches(size: (u32, u32), seen: Region, grid: [usize; 2], scores: 
         height,
         seen,
         grid,
+        controls: Vec::new(),
         picture: photo(width, height),
     });
     let region = |i: usize| Some(seen.cell(grid, i / grid[1], i % grid[1]));
@@ -69,7 +70,10 @@ pub(crate) fn patches(size: (u32, u32), seen: Region, grid: [usize; 2], scores: 
 /// Two by two patches on the middle of a wide picture, with signs.
 pub(crate) fn cropped() -> Attribution {
     let seen = Region { left: 0.25, top: 0.0, width: 0.5, height: 1.0 };
-    patches((8, 4), seen, [2, 2], &[0.5, -1.0, 2.0, 0.05])
+    let mut a = patches((8, 4), seen, [2, 2], &[0.5, -1.0, 2.0, 0.05]);
+    let region = Region { left: 0.25, top: 0.5, width: 0.25, height: 0.5 };
+    a.input.image.as_mut().expect("made above").controls = vec![RegionControl { region, factor: 0.5 }];
+    a
 }
 
 /// Scores of single pixels beside those of the patches, without a sign.

@@ -240,6 +240,8 @@ fn broken_pictures_and_boxes_are_refused_by_name() {
         ("/input/image/grid", json!([0, 2]), "input.image.grid is [0, 2]"),
         ("/input/image/grid", json!([2, 70_000]), "input.image.grid is [2, 70000]"),
         ("/input/image/seen", region(0.5, 0.0, 0.6, 1.0), "input.image.seen is left 0.5, top 0, width 0.6"),
+        ("/input/image/controls/0/factor", json!(-0.5), "input.image.controls[0].factor is -0.5"),
+        ("/input/image/controls/0/region", region(0.0, 0.0, 2.0, 1.0), "input.image.controls[0].region is left 0"),
         ("/features/1/region", region(-0.1, 0.0, 0.5, 1.0), "features[1].region is left -0.1"),
         ("/features/1/region", region(0.1, 0.0, 0.0, 1.0), "features[1].region is left 0.1, top 0, width 0"),
         ("/input/image", json!(null), "features[0].region is there, but input.image is not"),
