@@ -105,8 +105,9 @@ fn estimate(asked: &Meaning, prepared: &Prepared, loaded: &Loaded, engine: &Engi
         }));
     }
     let head = format!("{method} on {} ({}, {layers} layers, {})\n", loaded.record.id, loaded.record.architecture, engine.compute.name());
+    let what = if question.prompt.symbols.iter().any(|s| matches!(s, pellucid::Symbol::Vector(_))) { "rows" } else { "tokens" };
     let rows = [
-        ("prompt", format!("{} tokens, {} units to score", text::grouped(question.prompt.len() as u64), text::grouped(units as u64))),
+        ("prompt", format!("{} {what}, {} units to score", text::grouped(question.prompt.len() as u64), text::grouped(units as u64))),
         ("target", format!("{} tokens", question.target.tokens.len())),
         ("copies", format!("{} go up, the clean one included", text::grouped(cost.copies as u64))),
         ("rows", format!("{} through every layer", text::grouped(cost.rows))),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::{Args, Subcommand};
 use pellucid::{
     Loaded, Result,
-    core::model::Outputs,
+    core::{Patches, model::Outputs},
     models::source::{DEFAULT, Known, Options, cached, known, locate},
 };
 use serde_json::{Value as Json, json};
@@ -95,6 +95,10 @@ struct Facts {
     sizes: Vec<(&'static str, usize)>,
     architecture: String,
     outputs: Outputs,
+    /// How it cuts pictures, where it looks at some.
+    patches: Option<Patches>,
+    /// Whether there is a tower that reads texts beside it.
+    texts: bool,
     parameters: u64,
     encodings: BTreeMap<&'static str, usize>,
     files: Vec<pellucid::core::FileRecord>,
@@ -104,8 +108,12 @@ struct Facts {
 }
 
 /// What comes out of a model, for people.
-fn gives(outputs: &Outputs) -> String {
+fn gives(outputs: &Outputs, pictures: bool, texts: bool) -> String {
     match outputs {
+        Outputs::Embedding { .. } if texts => {
+            "a vector, to compare pictures with texts (--text) and with one another (--similar-to-image)".into()
+        }
+        Outputs::Embedding { .. } if pictures => "a vector, to compare pictures by (--similar-to-image)".into(),
         Outputs::NextToken => "the next token (--target)".into(),
         Outputs::Masked => "what stands in the place of a mask (--mask-target)".into(),
         Outputs::Classes { names, .. } => format!("one of {} classes (--class): {}", names.len(), names.join(", ")),
@@ -141,6 +149,8 @@ impl Facts {
             id: loaded.record.id.clone(),
             architecture: d.architecture.clone(),
             outputs: d.outputs.clone(),
+            patches: d.patches.clone(),
+            texts: loaded.text.is_some(),
             sizes: vec![
                 ("layers", d.layers),
                 ("d_model", d.d_model),
@@ -161,8 +171,17 @@ impl Facts {
 
     fn table(&self) -> String {
         let mut rows = vec![("architecture", self.architecture.clone())];
-        rows.push(("gives", gives(&self.outputs)));
-        rows.extend(self.sizes.iter().map(|(name, size)| (*name, text::grouped(*size as u64))));
+        if let Some(p) = &self.patches {
+            let ([height, width], [down, across]) = (p.pixels(), p.grid);
+            let learned = format!("{} learned row{}", p.leading, if p.leading == 1 { "" } else { "s" });
+            rows.push((
+                "reads",
+                format!("pictures of {width} × {height} pixels: {learned} and {down} × {across} patches of {0} × {0}", p.size),
+            ));
+        }
+        rows.push(("gives", gives(&self.outputs, self.patches.is_some(), self.texts)));
+        let of_texts = |name: &str| self.patches.is_some() && matches!(name, "vocabulary" | "context");
+        rows.extend(self.sizes.iter().filter(|(name, _)| !of_texts(name)).map(|(name, size)| (*name, text::grouped(*size as u64))));
         rows.push(("parameters", text::grouped(self.parameters)));
         rows.push(("tensors", self.encodings.iter().map(|(e, n)| format!("{n} in {e}")).collect::<Vec<_>>().join(", ")));
         for (i, file) in self.files.iter().enumerate() {
@@ -170,6 +189,9 @@ impl Facts {
             rows.push((if i == 0 { "files" } else { "" }, format!("{}, {}{sha256}", file.name, text::bytes(file.bytes))));
         }
         let tokens = |n: usize| format!("{} tokens", text::grouped(n as u64));
+        if self.patches.is_some() && !self.texts {
+            return format!("{}\n{}", self.id, text::table(&rows, 2, text::columns()));
+        }
         rows.push(("tokenizer", self.tokenizer.map_or("none: ask by token ids (--ids)".into(), tokens)));
         rows.push(("chat template", if self.chat_template { "yes".into() } else { "no".into() }));
         format!("{}\n{}", self.id, text::table(&rows, 2, text::columns()))
@@ -177,8 +199,11 @@ impl Facts {
 
     fn json(&self) -> Json {
         let sizes: serde_json::Map<String, Json> = self.sizes.iter().map(|(name, size)| (name.to_string(), (*size).into())).collect();
+        let picture = self.patches.as_ref().map(|p| {
+            json!({ "height": p.pixels()[0], "width": p.pixels()[1], "patch": p.size, "grid": p.grid, "learned_rows": p.leading, "texts": self.texts })
+        });
         json!({
-            "id": self.id, "architecture": self.architecture, "outputs": kind(&self.outputs), "classes": classes(&self.outputs), "sizes": sizes, "parameters": self.parameters,
+            "id": self.id, "architecture": self.architecture, "outputs": kind(&self.outputs), "classes": classes(&self.outputs), "picture": picture, "sizes": sizes, "parameters": self.parameters,
             "tensors": self.encodings, "files": self.files, "tokenizer_vocabulary": self.tokenizer, "chat_template": self.chat_template,
         })
     }

@@ -345,6 +345,18 @@ fn a_picture_is_not_written_over_by_its_own_explanation() {
 }
 
 #[test]
+fn a_model_of_pictures_is_shown_with_what_it_reads() {
+    let (vit, clip) = (Model::new("vit"), Model::new("clip"));
+    let told = shown(&["models", "show", vit.path()]);
+    assert!(told.contains("pictures of 32 × 32 pixels: 1 learned row and 4 × 4 patches of 8 × 8"), "{told}");
+    assert!(told.contains("one of 5 classes") && !told.contains("vocabulary") && !told.contains("tokenizer"), "{told}");
+    let told = shown(&["models", "show", clip.path()]);
+    assert!(told.contains("(--text)") && told.contains("tokenizer"), "{told}");
+    let picture = &json_of(&["models", "show", clip.path(), "--json"])["picture"];
+    assert_eq!((&picture["patch"], &picture["texts"]), (&json!(8), &json!(true)));
+}
+
+#[test]
 fn methods_are_compared_on_a_picture() {
     let (model, folder) = (Model::new("vit"), tempfile::tempdir().unwrap());
     let file = picture(folder.path(), "disc.png", 40, 40);
