@@ -67,7 +67,7 @@ fn each(mut typed: Typed, folder: &Path) -> Result<ExitCode> {
     let mut asked = typed.meaning()?;
     let loaded = asked.machine.load()?;
     let engine = asked.machine.engine(&loaded);
-    folder::run(&mut asked, &given, &files, &into, &drawing, (&loaded, &engine))
+    folder::run(&mut asked, &given, (folder, &files), &into, &drawing, (&loaded, &engine))
 }
 
 fn choose(request: &mut Request, text: usize) {

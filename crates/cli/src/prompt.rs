@@ -47,7 +47,7 @@ pub(crate) struct PictureArgs {
     pub(crate) image: Option<PathBuf>,
     /// What lies behind the transparent parts of a picture: a colour such as white or #20c0ff [default: the colours that the file has there]
     #[arg(long, value_name = "COLOUR", requires = "image", value_parser = colour)]
-    background: Option<[u8; 3]>,
+    pub(crate) background: Option<[u8; 3]>,
     /// A part of the picture that gets one score, in fractions of its size: LEFT,TOP,WIDTH,HEIGHT; may be repeated
     #[arg(long = "box", value_name = "BOX", requires = "image", value_parser = part)]
     regions: Vec<Region>,

@@ -183,7 +183,7 @@ impl Prepared {
     pub fn for_any(request: &Request, loaded: &Loaded, engine: &Engine<'_>) -> Result<Self> {
         let mut reading = Reading::new(&request.prompt, &request.within, loaded)?;
         let own = reading.model(loaded)?;
-        let engine = &engine.with(own).under(reading.control());
+        let engine = &engine.with(own).under(engine.control.and(&reading.control())?);
         let goal = Goal::new((&request.aim, request.contrast.as_ref()), request.mask_at, &mut reading, loaded, engine)?;
         let mut cut = Cut::new(request, &reading, loaded)?;
         if request.target_features {
@@ -262,8 +262,9 @@ impl Prepared {
     }
 
     /// With the model that is asked, on the same terms.
-    fn on<T>(&self, engine: &Engine<'_>, work: impl FnOnce(&Engine<'_>) -> T) -> T {
-        work(&engine.with(self.goal.model.as_ref().unwrap_or(engine.model)).under(self.reading.control()))
+    fn on<T>(&self, engine: &Engine<'_>, work: impl FnOnce(&Engine<'_>) -> Result<T>) -> Result<T> {
+        let control = engine.control.and(&self.reading.control())?;
+        work(&engine.with(self.goal.model.as_ref().unwrap_or(engine.model)).under(control))
     }
 
     fn record(

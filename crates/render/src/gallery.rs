@@ -12,15 +12,26 @@ use crate::{
     view::View,
 };
 
-/// A picture of the index.
-#[derive(Clone, Copy, Debug)]
-pub struct Explained<'a> {
-    /// The picture's file name.
-    pub name: &'a str,
-    /// The explanation, or why there is none.
-    pub attribution: Result<&'a Attribution, &'a str>,
-    /// File names of what was drawn, the first a PNG to show; the others are linked.
-    pub files: &'a [String],
+/// A picture of the index: a few lines of its explanation, so that an index of many pictures stays small.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    name: String,
+    /// What is said of the explanation, or why there is none.
+    said: Result<[String; 2], String>,
+    files: Vec<String>,
+}
+
+impl Explained {
+    /// Of the picture of this file name. `files`: file names of what was drawn, the first a PNG to show; the others are linked.
+    pub fn new(name: &str, outcome: Result<&Attribution, &str>, files: Vec<String>) -> Self {
+        let facts = |a| [describe::heading(&View { a, target_token: None }), describe::method(a)];
+        Self { name: name.into(), said: outcome.map(facts).map_err(str::to_owned), files }
+    }
+
+    /// Whether there is an explanation.
+    pub fn is_explained(&self) -> bool {
+        self.said.is_ok()
+    }
 }
 
 const STYLE: &str = "\
@@ -31,13 +42,13 @@ li{border:1px solid var(--line);border-radius:.5rem;overflow:hidden}img{display:
 .why{color:light-dark(#a3262a,#ff9a94)}a{color:inherit}";
 
 /// The page.
-pub fn gallery(title: &str, explained: &[Explained<'_>]) -> Vec<u8> {
+pub fn gallery(title: &str, explained: &[Explained]) -> Vec<u8> {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <title>{0}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n",
         text(&label(title, 200))
     );
-    let failed = explained.iter().filter(|e| e.attribution.is_err()).count();
+    let failed = explained.iter().filter(|e| !e.is_explained()).count();
     let mut counted = describe::counted(explained.len(), "picture");
     if failed > 0 {
         let _ = write!(counted, ", {failed} without an explanation");
@@ -48,18 +59,17 @@ pub fn gallery(title: &str, explained: &[Explained<'_>]) -> Vec<u8> {
     page.into_bytes()
 }
 
-fn entry(page: &mut String, e: &Explained<'_>) {
+fn entry(page: &mut String, e: &Explained) {
     page.push_str("<li>");
-    let name = text(&label(e.name, 200));
-    if let (Ok(_), [drawn, ..]) = (e.attribution, e.files) {
+    let name = text(&label(&e.name, 200));
+    if let (Ok(_), [drawn, ..]) = (&e.said, &e.files[..]) {
         let _ = write!(page, "<a href=\"{0}\"><img loading=\"lazy\" src=\"{0}\" alt=\"{name} with its map\"></a>", address(drawn));
     }
     let _ = write!(page, "<div><h2>{name}</h2>");
-    match e.attribution {
-        Ok(a) => {
-            let view = View { a, target_token: None };
-            for fact in [describe::heading(&view), describe::method(a)] {
-                let _ = write!(page, "<p>{}</p>", text(&label(&fact, 400)));
+    match &e.said {
+        Ok(facts) => {
+            for fact in facts {
+                let _ = write!(page, "<p>{}</p>", text(&label(fact, 400)));
             }
             let links: Vec<String> = e.files.iter().map(|f| format!("<a href=\"{}\">{}</a>", address(f), text(&label(f, 200)))).collect();
             let _ = write!(page, "<p>{}</p>", links.join(" · "));
@@ -98,7 +108,7 @@ mod tests {
         assert_eq!(address("cat & dog#1.png"), "./cat%20%26%20dog%231.png");
         assert_eq!(address("javascript:x\"><script>"), "./javascript%3Ax%22%3E%3Cscript%3E");
         assert_eq!(address("é"), "./%C3%A9");
-        let page = gallery("a <b>", &[Explained { name: "<i>.png", attribution: Err("not \u{1b}[31m an image"), files: &[] }]);
+        let page = gallery("a <b>", &[Explained::new("<i>.png", Err("not \u{1b}[31m an image"), Vec::new())]);
         let page = String::from_utf8(page).unwrap();
         assert!(page.contains("a &lt;b&gt;") && page.contains("&lt;i&gt;.png") && page.contains("1 without an explanation"), "{page}");
         assert!(!page.contains('\u{1b}') && !page.contains("<img"));

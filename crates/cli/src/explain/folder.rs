@@ -12,7 +12,7 @@ use std::{
 
 use pellucid::{
     Attribution, Engine, Error, Loaded, Result,
-    explain::{Aim, Request, explain},
+    explain::{Aim, explain},
     prompt::Prompt,
     render::{self, Explained, Options},
 };
@@ -45,50 +45,46 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Explains every picture of `files` into `into`.
+/// Explains every picture of `files`, which lie in `from`, into `into`. Of each only a few lines are kept in memory.
 pub(super) fn run(
     asked: &mut Meaning,
     given: &PictureArgs,
-    files: &[PathBuf],
+    (from, files): (&Path, &[PathBuf]),
     into: &Path,
     drawing: &Options,
     (loaded, engine): (&Loaded, &Engine<'_>),
 ) -> Result<ExitCode> {
     fs::create_dir_all(into).map_err(|e| Error::io("cannot make the folder", into, e))?;
-    begin(into, &settings(&asked.request, loaded))?;
+    if from.canonicalize().is_ok_and(|from| into.canonicalize().is_ok_and(|into| from == into)) {
+        let what = format!("{} holds the pictures; what comes out of them needs a folder of its own: name another with -o", into.display());
+        return Err(Error::request(what));
+    }
+    let (question, how) = (settings(asked, given, loaded, engine), format!("{drawing:?}"));
+    let same_drawing = begin(into, &question, &how)?;
+    let png = render::form("png").expect("a form that is always there");
     let mut done = Vec::new();
     for (i, file) in files.iter().enumerate() {
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let outcome = one(asked, given, file, &into.join(format!("{name}.json")), (loaded, engine));
-        if let Err(Error::Interrupted) = outcome {
-            return Err(Error::Interrupted);
-        }
-        let mut said = format!("{} of {}: {name}", i + 1, files.len());
+        let (json, drawn) = (format!("{name}.json"), format!("{name}.png"));
+        let said = format!("{} of {}: {name}", i + 1, files.len());
+        let outcome = one(asked, given, file, &into.join(&json), (loaded, engine));
         match &outcome {
             Ok((a, made)) => {
-                if *made || !into.join(format!("{name}.png")).is_file() {
-                    let form = render::form("png").expect("a form that is always there");
-                    render::write(&into.join(format!("{name}.png")), &form.render(a, drawing)?)?;
+                if *made || !same_drawing || !into.join(&drawn).is_file() {
+                    render::write(&into.join(&drawn), &png.render(a, drawing)?)?;
                 }
-                said += if *made { "" } else { " (was there)" };
-                output::note(&said);
+                output::note(&format!("{said}{}", if *made { "" } else { " (was there)" }));
             }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => failure::say(&Error::request(format!("{said}: {error}"))),
         }
-        done.push((name, outcome.map(|(a, _)| a).map_err(|e| e.to_string())));
+        let outcome = outcome.map(|(a, _)| a).map_err(|e| e.to_string());
+        done.push(Explained::new(&name, outcome.as_ref().map_err(String::as_str), vec![drawn, json]));
     }
-    let files: Vec<[String; 2]> = done.iter().map(|(name, _)| [format!("{name}.png"), format!("{name}.json")]).collect();
-    let entry = |((name, outcome), files): (&(String, Result<Attribution, String>), &'_ [String; 2])| -> (String, Result<Attribution, String>, Vec<String>) {
-        (name.clone(), outcome.clone(), files.to_vec())
-    };
-    let entries: Vec<_> = done.iter().zip(&files).map(entry).collect();
-    let shown: Vec<Explained<'_>> = entries
-        .iter()
-        .map(|(name, outcome, files)| Explained { name, attribution: outcome.as_ref().map_err(String::as_str), files })
-        .collect();
     let title = format!("{} on {}", asked.request.method.id(), loaded.record.id);
-    output::save(&into.join("index.html"), &render::gallery(&title, &shown))?;
-    Ok(if done.iter().all(|(_, outcome)| outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    output::save(&into.join("index.html"), &render::gallery(&title, &done))?;
+    keep(into, &question, Some(&how))?;
+    Ok(if done.iter().all(Explained::is_explained) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The explanation of a picture, and whether it was made now.
@@ -116,38 +112,53 @@ fn one(
 }
 
 /// What decides the numbers, but for the picture.
-fn settings(request: &Request, loaded: &Loaded) -> Json {
+fn settings(asked: &Meaning, given: &PictureArgs, loaded: &Loaded, engine: &Engine<'_>) -> Json {
+    let request = &asked.request;
     let aim = match &request.aim {
         Aim::Picture(picture) => json!({ "picture": picture.sha256 }),
         other => json!(format!("{other:?}")),
     };
+    let (boxes, controls) = match &request.prompt {
+        Prompt::Image { regions, controls, .. } => (json!(regions), json!(controls)),
+        _ => (Json::Null, Json::Null),
+    };
     json!({
         "tool_version": pellucid::VERSION,
         "model": loaded.record,
-        "method": { "id": request.method.id(), "parameters": request.method.parameters() },
+        "compute": engine.compute.name(),
+        "method": { "id": request.method.id(), "parameters": request.method.parameters(), "seed": request.method.seed() },
         "units": request.units.to_string(),
         "aim": aim,
         "contrast": request.contrast.as_ref().map(|c| format!("{c:?}")),
         "score": request.score.map(|s| s.name()),
         "temperature": request.temperature,
         "postprocessing": request.postprocessing.name(),
-        "boxes": if let Prompt::Image { regions, .. } = &request.prompt { json!(regions) } else { Json::Null },
-        "controls": if let Prompt::Image { controls, .. } = &request.prompt { json!(controls) } else { Json::Null },
+        "background": given.background,
+        "boxes": boxes,
+        "controls": controls,
     })
 }
 
-/// Writes down what is asked, or sees that it is what was asked before.
-fn begin(into: &Path, settings: &Json) -> Result<()> {
+/// Writes down what is asked, or sees that it is what was asked before. Tells whether pictures were drawn then as they are to be drawn now.
+fn begin(into: &Path, settings: &Json, drawing: &str) -> Result<bool> {
     let path = into.join(RUN);
-    match fs::read(&path) {
-        Ok(bytes) => match serde_json::from_slice::<Json>(&bytes) {
-            Ok(before) if before == *settings => Ok(()),
-            _ => Err(Error::request(format!(
-                "{} holds the answers to another question (see {RUN} there); name another folder with -o, or delete that one",
-                into.display()
-            ))),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => render::write(&path, format!("{settings:#}\n").as_bytes()),
-        Err(e) => Err(Error::io("cannot read", &path, e)),
+    let before: Option<Json> = match fs::read(&path) {
+        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap_or_default()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Error::io("cannot read", &path, e)),
+    };
+    if before.as_ref().is_some_and(|before| before["asked"] != *settings) {
+        return Err(Error::request(format!(
+            "{} holds the answers to another question (see {RUN} there); name another folder with -o, or delete that one",
+            into.display()
+        )));
     }
+    let same = before.is_some_and(|before| before["drawing"] == drawing);
+    keep(into, settings, same.then_some(drawing))?;
+    Ok(same)
+}
+
+/// Writes down what was asked, and how all pictures there are drawn, if they are drawn alike.
+fn keep(into: &Path, settings: &Json, drawing: Option<&str>) -> Result<()> {
+    render::write(&into.join(RUN), format!("{:#}\n", json!({ "asked": settings, "drawing": drawing })).as_bytes())
 }

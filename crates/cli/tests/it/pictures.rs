@@ -252,9 +252,21 @@ fn a_folder_of_pictures_is_explained_one_by_one_and_taken_up_again() {
     shown(&asked);
     let a: Json = serde_json::from_slice(&fs::read(into.join("a.png.json")).unwrap()).unwrap();
     assert_eq!(a["input"]["image"]["width"], 41);
-    // Answers to another question do not get among them.
-    let told = refused(2, &[&asked[..], &["--class", "1"]].concat());
-    assert!(told.contains("holds the answers to another question"), "{told}");
+    // Answers to another question do not get among them: another class, another arithmetic, another ground behind transparent pictures.
+    for other in [&["--class", "1"][..], &["--compute", "f64"], &["--background", "white"]] {
+        let told = refused(2, &[&asked[..], other].concat());
+        assert!(told.contains("holds the answers to another question"), "{told}");
+    }
+    // Drawn otherwise, the same numbers give other pictures.
+    let drawn = fs::read(into.join("a.png.png")).unwrap();
+    let output = pellucid().args([&asked[..], &["--palette", "jet"]].concat()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a.png (was there)"));
+    assert_ne!(fs::read(into.join("a.png.png")).unwrap(), drawn);
+    // What comes out does not get among what goes in.
+    let mut same = asked;
+    same[8] = from.to_str().unwrap();
+    assert!(refused(2, &same).contains("needs a folder of its own"));
+    assert_eq!(fs::read_dir(&from).unwrap().count(), 4);
 }
 
 #[test]

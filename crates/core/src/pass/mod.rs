@@ -7,6 +7,8 @@
 
 pub mod fast;
 pub mod record;
+pub(crate) mod rotary;
+pub(crate) mod symbols;
 
 use std::{ops::Range, sync::Arc};
 

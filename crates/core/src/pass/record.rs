@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::{
     Input, Kind, Pass, Symbol, Value,
-    fast::{learned_row, pixels},
+    symbols::{learned_row, pixels},
 };
 use crate::{
     Result, WeightStore,

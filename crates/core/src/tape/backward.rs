@@ -13,7 +13,10 @@ use crate::{
     Result,
     control::Control,
     model::{Norm, NormKind, Rotary},
-    pass::fast::{Element, RotaryTables, Rows, by_rows, stretch},
+    pass::{
+        fast::{Element, Rows, by_rows, stretch},
+        rotary::RotaryTables,
+    },
     prepared::PreparedNorm,
     rules::{ActivationRule, GateRule, GradientRules, NormRule, Rules},
 };

@@ -25,7 +25,9 @@ use crate::{
     model::{Attention, Factor, Linear, Norm, Rotary, Table},
     pass::{
         Input, Kind, Pass, Symbol, Value,
-        fast::{Element, RotaryTables, Rows, by_rows, dense, learn, mean, pixels, stretch},
+        fast::{Element, Rows, by_rows, dense, mean, stretch},
+        rotary::RotaryTables,
+        symbols::{learn, pixels},
     },
     patches::Patches,
 };

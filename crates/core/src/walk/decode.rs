@@ -12,7 +12,9 @@ use crate::{
     model::Parameter,
     pass::{
         Symbol,
-        fast::{Element, FastPass, Memory, Piece, RotaryTables, check_symbols},
+        fast::{Element, FastPass, Memory, Piece},
+        rotary::RotaryTables,
+        symbols::check_symbols,
     },
     prepared::{self, Prepared, PreparedLinear},
     walk::plan::VOCABULARY_CHUNK,

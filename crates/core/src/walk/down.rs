@@ -24,7 +24,8 @@ use crate::{
     model::Parameter,
     pass::{
         Input,
-        fast::{Element, RotaryTables, Rows},
+        fast::{Element, Rows},
+        rotary::RotaryTables,
     },
     rules::Rules,
     tape::{Op, Tape, TapePass, Weights, backward::Backward},

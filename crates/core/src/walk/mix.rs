@@ -18,7 +18,8 @@ use crate::{
     engine::{Compute, Engine},
     pass::{
         Input,
-        fast::{Element, RotaryTables, Rows},
+        fast::{Element, Rows},
+        rotary::RotaryTables,
     },
     tape::{TapePass, Weights, copy},
     walk::{

@@ -10,8 +10,8 @@ use crate::{
     engine::{Compute, Engine},
     pass::{
         Input,
-        fast::check_input,
         record::{RecordingPass, open, peek, wrap},
+        symbols::check_input,
     },
 };
 

@@ -9,14 +9,14 @@
 
 use pellucid_core::{
     Error, Result,
-    model::{Factor, Linear, Norm, Outputs, Pooling, Table, activation},
+    model::{Factor, Linear, Norm, Outputs, Pooling, activation},
 };
 
 use super::{
     Config, Entry,
     attention::SelfAttention,
     head::class_names,
-    pre_norm::{Block, Embeddings, From, Head, PreNorm, Sizes},
+    pre_norm::{Block, Embeddings, Head, PreNorm, Sizes},
 };
 
 /// The table's row.
@@ -45,7 +45,6 @@ fn base(config: &Config, prefix: &str, registers: usize) -> Result<PreNorm> {
         return Err(Error::Unsupported("the config's `use_swiglu_ffn` is true, which is not supported".into()));
     }
     let mut description = sizes.description(config.model_type()?, 1 + registers);
-    let table = |name: &str, rows| Table { name: format!("{prefix}.embeddings.{name}"), rows, width: d };
     let block = |l: usize| {
         let p = format!("{prefix}.encoder.layer.{l}");
         let linear = |name: &str, inputs, outputs, bias| Linear::new(&format!("{p}.{name}"), inputs, outputs).with_bias(bias);
@@ -61,10 +60,6 @@ fn base(config: &Config, prefix: &str, registers: usize) -> Result<PreNorm> {
             scale: scale("layer_scale2"),
         }
     };
-    let patches = description.patches.clone().expect("described as a model of pictures");
-    let projection = Linear::new(&format!("{prefix}.embeddings.patch_embeddings.projection"), patches.width(), d).with_bias(true);
-    let mut learned = vec![table("cls_token", 1)];
-    learned.extend((registers > 0).then(|| table("register_tokens", registers)));
     let mut head = Head { norm: Some(Norm::layer(&format!("{prefix}.layernorm"), d, epsilon)), ..Head::default() };
     if config.shape("classifier.weight").is_some() {
         let names = class_names(config, "classifier.weight")?;
@@ -74,11 +69,7 @@ fn base(config: &Config, prefix: &str, registers: usize) -> Result<PreNorm> {
         description.outputs = Outputs::Embedding { pooling: Pooling::First, width: d };
     }
     Ok(PreNorm {
-        embeddings: Embeddings {
-            from: From::Pixels { projection, learned },
-            positions: table("position_embeddings", description.context),
-            norm: None,
-        },
+        embeddings: Embeddings::of_patches(prefix, &description, &[("cls_token", 1), ("register_tokens", registers)]),
         blocks: (0..sizes.layers).map(block).collect(),
         act: activation(config.name_or("hidden_act", "gelu")?)?,
         head,

@@ -30,6 +30,18 @@ pub(super) enum From {
     Tokens(Table),
 }
 
+impl Embeddings {
+    /// Patches behind learned rows (their names and numbers, in order), as ViT and its relatives name them: tensors begin with `{prefix}.embeddings.`.
+    pub(super) fn of_patches(prefix: &str, description: &Description, learned: &[(&str, usize)]) -> Self {
+        let (d, patches) = (description.d_model, description.patches.as_ref().expect("described as a model of pictures"));
+        let table = |name: &str, rows| Table { name: format!("{prefix}.embeddings.{name}"), rows, width: d };
+        let projection = Linear::new(&format!("{prefix}.embeddings.patch_embeddings.projection"), patches.width(), d).with_bias(true);
+        let learned = learned.iter().filter(|l| l.1 > 0).map(|(name, rows)| table(name, *rows)).collect();
+        let positions = table("position_embeddings", description.context);
+        Self { from: From::Pixels { projection, learned }, positions, norm: None }
+    }
+}
+
 /// One block.
 pub(super) struct Block {
     pub(super) attention_norm: Norm,

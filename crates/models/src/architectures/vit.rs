@@ -8,14 +8,14 @@
 
 use pellucid_core::{
     Activation, Result,
-    model::{Factor, Linear, Norm, Outputs, Pooling, Table, activation},
+    model::{Factor, Linear, Norm, Outputs, Pooling, activation},
 };
 
 use super::{
     Config, Entry,
     attention::SelfAttention,
     head::class_names,
-    pre_norm::{Block, Embeddings, From, Head, PreNorm, Sizes},
+    pre_norm::{Block, Embeddings, Head, PreNorm, Sizes},
 };
 
 /// The table's row.
@@ -38,7 +38,6 @@ pub(super) fn base(config: &Config, prefix: &str, learned: &[(&str, usize)]) -> 
     let (epsilon, bias) = (config.epsilon_or("layer_norm_eps", 1e-12)?, config.flag_or("qkv_bias", true)?);
     let leading = learned.iter().map(|l| l.1).sum();
     let mut description = sizes.description(config.model_type()?, leading);
-    let table = |name: &str, rows| Table { name: format!("{prefix}.embeddings.{name}"), rows, width: d };
     let block = |l: usize| {
         let p = format!("{prefix}.encoder.layer.{l}");
         let linear = |name: &str, inputs, outputs| Linear::new(&format!("{p}.{name}"), inputs, outputs);
@@ -57,9 +56,6 @@ pub(super) fn base(config: &Config, prefix: &str, learned: &[(&str, usize)]) -> 
             scale: scale("layer_scale2"),
         }
     };
-    let patches = description.patches.clone().expect("described as a model of pictures");
-    let projection = Linear::new(&format!("{prefix}.embeddings.patch_embeddings.projection"), patches.width(), d).with_bias(true);
-    let learned = learned.iter().filter(|l| l.1 > 0).map(|(name, rows)| table(name, *rows)).collect();
     let norm = Some(Norm::layer(&format!("{prefix}.layernorm"), d, epsilon));
     let has = |name: &str| config.shape(name).is_some();
     let head = if has("classifier.weight") {
@@ -77,11 +73,7 @@ pub(super) fn base(config: &Config, prefix: &str, learned: &[(&str, usize)]) -> 
         Head { norm, dense, ..Head::default() }
     };
     Ok(PreNorm {
-        embeddings: Embeddings {
-            from: From::Pixels { projection, learned },
-            positions: table("position_embeddings", description.context),
-            norm: None,
-        },
+        embeddings: Embeddings::of_patches(prefix, &description, learned),
         blocks: (0..sizes.layers).map(block).collect(),
         act: activation(config.name_or("hidden_act", "gelu")?)?,
         head,

@@ -3,14 +3,21 @@
 use pellucid::{
     Compute, Control, Engine, Mode, Model,
     core::{
-        FeaturePositions, Outcome, Part, Place, Question, Score, Target,
+        FeaturePositions, Outcome, Part, Place, Question, Region, RegionControl, Score, Target,
         rules::Rules,
         walk::{
             down::{Descent, Signal, Term, Wanted},
             up::{Ask, Copy, Document, Readout},
         },
     },
-    methods::METHODS,
+    explain::{Aim, Request, explain},
+    methods::{Chefer, METHODS},
+    models::{
+        image::{Picture, Preprocessing},
+        open,
+        source::Located,
+    },
+    prompt::Prompt,
 };
 use serde_json::json;
 
@@ -157,4 +164,25 @@ fn scales_of_layers_are_as_if_they_were_part_of_the_maps_before_them() {
     for id in all.into_iter().chain(["alti", "vector-norms", "value-zeroing", "ifr"]) {
         assert!(compared.contains(&id), "{id} was not compared, only {compared:?}");
     }
+}
+
+/// A control that the engine was given stays on in an explanation, together with the picture's own.
+#[test]
+fn an_explanation_keeps_the_engine_s_control() {
+    let located = Located { id: "vit".into(), path: "../../cases/vit".into(), file: None };
+    let mut loaded = open(&located).unwrap();
+    loaded.preprocessing = Some(Preprocessing::vit(32));
+    let rgb = (0..32 * 32 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let picture = Box::new(Picture::from_rgb(32, 32, rgb, None).unwrap());
+    let part = |left: f64, factor| RegionControl { region: Region { left, top: 0.0, width: 0.25, height: 0.25 }, factor };
+    let logit = |engine: Control, controls: Vec<RegionControl>| {
+        let prompt = Prompt::Image { picture: picture.clone(), regions: Vec::new(), controls };
+        let request = Request { aim: Aim::Class("1".into()), ..Request::new(prompt, Box::new(Chefer::default())) };
+        explain(&request, &loaded, &Engine::new(&loaded.model).under(engine)).unwrap().target.tokens[0].logit
+    };
+    // Patch (0, 0) is row 1 of the model, behind the class token.
+    let own = Control::new(Mode::LogAdditive, [(1, 0.25)], None).unwrap();
+    assert_ne!(logit(own.clone(), vec![]), logit(Control::none(), vec![]));
+    assert_eq!(logit(own.clone(), vec![]), logit(Control::none(), vec![part(0.0, 0.25)]));
+    assert_eq!(logit(own, vec![part(0.5, 0.0)]), logit(Control::none(), vec![part(0.0, 0.25), part(0.5, 0.0)]));
 }

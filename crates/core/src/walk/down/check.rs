@@ -1,7 +1,7 @@
 //! What a walk down refuses before it takes any memory. The walk through blocks taken apart refuses the same.
 
 use super::Descent;
-use crate::{Error, Result, control::Mode, engine::Engine, pass::fast::check_input, walk::up::no_such_output};
+use crate::{Error, Result, control::Mode, engine::Engine, pass::symbols::check_input, walk::up::no_such_output};
 
 /// Checks an input, its control, and everything that is asked of it against the model.
 ///

@@ -10,7 +10,8 @@ use crate::{
     model::Outputs,
     pass::{
         Input, Value,
-        fast::{Memory, Piece, check_input},
+        fast::{Memory, Piece},
+        symbols::check_input,
     },
 };
 

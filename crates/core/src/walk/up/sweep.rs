@@ -14,7 +14,8 @@ use crate::{
     engine::Engine,
     pass::{
         Kind, Value,
-        fast::{Common, Element, FastPass, Memory, Piece, RotaryTables},
+        fast::{Common, Element, FastPass, Memory, Piece},
+        rotary::RotaryTables,
     },
     prepared::Prepared,
     walk::plan::{Estimate, Needs, TILE_ROWS, sweeps},
